@@ -1,0 +1,1 @@
+"""What the examples' applications share: settings, an HTTP server, stores, a worker's loop."""

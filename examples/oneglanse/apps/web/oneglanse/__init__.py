@@ -1,0 +1,1 @@
+"""Oneglanse: what happens on sites, counted in ClickHouse, and an agent that looks at them."""

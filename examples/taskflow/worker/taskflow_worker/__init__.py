@@ -1,0 +1,1 @@
+"""The worker: waits for tasks in Redis, does them and marks them done in PostgreSQL."""

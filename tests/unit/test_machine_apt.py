@@ -1,0 +1,79 @@
+"""Packages: one list of what is installed, and what is missing from it."""
+
+import pytest
+
+from toolkit.converge.fake import FakeFacts
+from toolkit.host import File
+from toolkit.machine import apt, files
+
+RECORDED = """\
+adduser install ok-removed-never 3.152
+apt install installed 3.0.3
+docker.io hold installed 26.1.5+dfsg1-9+b9
+old-thing deinstall config-files 1.0
+tzdata install installed 2025b-4+deb13u1
+"""
+
+
+@pytest.fixture
+def facts() -> FakeFacts:
+    facts = FakeFacts()
+    facts.tell(apt.INSTALLED, RECORDED)
+    return facts
+
+
+def test_only_what_is_fully_installed_counts() -> None:
+    installed = apt.parse_installed(RECORDED)
+    assert set(installed) == {"apt", "docker.io", "tzdata"}
+    assert installed["docker.io"] == apt.Package("26.1.5+dfsg1-9+b9", held=True)
+
+
+def test_only_missing_packages_are_installed_all_in_one_go(facts) -> None:
+    [change] = apt.packages("apt", "htop", "old-thing", "tzdata")(facts)
+    assert change.summary == "install htop, old-thing"
+    assert change.action.argv[-2:] == ("htop", "old-thing")
+
+
+def test_installed_packages_are_silence(facts) -> None:
+    assert list(apt.packages("apt", "tzdata")(facts)) == []
+
+
+@pytest.mark.parametrize(("version", "wanted"), [("26.1.5*", 0), ("26.1.5+dfsg1-9+b9", 0), ("28.*", 1), ("26", 1)])
+def test_a_version_is_compared_as_apt_would(facts, version: str, wanted: int) -> None:
+    assert len(list(apt.packages(f"docker.io={version}")(facts))) == wanted
+
+
+def test_what_is_held_stays_held_and_the_rest_is_held(facts) -> None:
+    assert list(apt.hold("docker.io")(facts)) == []
+    [change] = apt.hold("docker.io", "apt")(facts)
+    assert change.action.argv == ("apt-mark", "hold", "--", "apt")
+
+
+def test_a_repository_trusts_its_own_key_and_no_other() -> None:
+    facts = FakeFacts()
+    facts.tell(files.text("/etc/apt/keyrings/docker.asc"), "absent\n")
+    facts.tell(files.text("/etc/apt/sources.list.d/docker.sources"), "absent\n")
+    key = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
+    ring, source = apt.repository(
+        "docker", url="https://mirror.example/linux/debian", suite="trixie", component="stable", key=key
+    )(facts)
+    assert ring.action == File("/etc/apt/keyrings/docker.asc", key.encode())
+    assert source.action.body.decode() == (
+        "Types: deb\nURIs: https://mirror.example/linux/debian\nSuites: trixie\nComponents: stable\n"
+        "Signed-By: /etc/apt/keyrings/docker.asc\n"
+    )
+
+
+def test_a_binary_key_goes_to_a_gpg_file() -> None:
+    facts = FakeFacts()
+    facts.tell(files.sealed("/etc/apt/keyrings/m.gpg"), "absent\n")
+    facts.tell(files.text("/etc/apt/sources.list.d/m.sources"), "absent\n")
+    ring, _ = apt.repository("m", url="http://m.example", suite="./", key=b"\x99\x02\xff")(facts)
+    assert ring.action.path == "/etc/apt/keyrings/m.gpg"
+
+
+def test_a_pin_is_a_file_of_its_own() -> None:
+    facts = FakeFacts()
+    facts.tell(files.text("/etc/apt/preferences.d/trixie.pref"), "absent\n")
+    [change] = apt.pin("trixie", "*", "release n=trixie", 100)(facts)
+    assert change.action.body == b"Package: *\nPin: release n=trixie\nPin-Priority: 100\n"

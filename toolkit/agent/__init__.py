@@ -1,0 +1,1 @@
+"""The agent: the part of the toolkit that lives on the host and works while nobody is connected."""

@@ -1,0 +1,1 @@
+"""Host files: read once into frozen models that cannot be wrong. Nothing in a file is executed by loading it."""

@@ -1,0 +1,53 @@
+"""Many files in one archive: built here, laid out on the host by one script."""
+
+import io
+import shlex
+import tarfile
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from toolkit.host.protocol import File
+from toolkit.words.command import Command, script
+from toolkit.words.errors import HostError
+from toolkit.words.values import Secret
+
+DRAFT = ".toolkit-draft"
+
+# Every file arrives under a draft name and takes its own by rename, so no reader meets half of it. Drafts of a run
+# that failed are removed; a folder in a file's place is a fault, not something to write into. Perl is essential on
+# Debian and Ubuntu, and renames any number of files in one process.
+LAY_OUT = """
+clean() { perl -e 'unlink "$_.toolkit-draft" for @ARGV' -- "$@"; }
+perl -e 'for (@ARGV) { die "$_ is a directory\\n" if -d $_ && !-l $_ }' -- "$@" || exit
+tar --extract --preserve-permissions --same-owner --no-overwrite-dir --directory / --file - || {
+  code=$?; clean "$@"; exit "$code"; }
+perl -e 'for (@ARGV) { rename "$_.toolkit-draft", $_ or die "cannot write $_: $!\\n" }' -- "$@" || {
+  code=$?; clean "$@"; exit "$code"; }
+"""
+
+
+def pack(files: Sequence[File]) -> bytes:
+    """Return a tar archive of the files under their draft names."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for file in files:
+            member = tarfile.TarInfo(_relative(file.path) + DRAFT)
+            member.size, member.mode = len(file.body), file.mode
+            member.uname, member.gname = file.owner, file.group
+            archive.addfile(member, io.BytesIO(file.body))
+    return buffer.getvalue()
+
+
+def send(files: Sequence[File]) -> Command:
+    """Return the command that writes these files, content on its standard input."""
+    folders = shlex.join(sorted({str(PurePosixPath(file.path).parent) for file in files}))
+    return script(
+        f"mkdir -p -- {folders} || exit\n{LAY_OUT}", *(file.path for file in files), stdin=Secret(pack(files))
+    )
+
+
+def _relative(path: str) -> str:
+    pure = PurePosixPath(path)
+    if not pure.is_absolute() or ".." in pure.parts:
+        raise HostError(f"{path} is not an absolute path", hint="name files from the root, without '..'")
+    return str(pure.relative_to("/"))

@@ -1,0 +1,94 @@
+"""apt: packages, repositories, pins and holds.
+
+One fact tells every installed package, and all operations share it. Installing waits for whoever holds the package
+manager (unattended upgrades and cloud-init on a first boot) and says who it is; it finishes what an interrupted run
+left half-configured; it reads the lists again only when they are older than the sources or an hour.
+"""
+
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files as resources
+
+from toolkit.converge import Change, Fact, Facts, operation
+from toolkit.machine import files
+from toolkit.words.command import Command, command, script
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed package."""
+
+    version: str
+    held: bool
+
+
+def parse_installed(text: str) -> dict[str, Package]:
+    """Read `dpkg-query`: one line with name, wish, status and version for each package dpkg has ever known."""
+    rows = (line.split(" ") for line in text.splitlines() if line)
+    return {name: Package(version, want == "hold") for name, want, status, version in rows if status == "installed"}
+
+
+INSTALLED = Fact(
+    "installed packages",
+    command("dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Want} ${db:Status-Status} ${Version}\\n"),
+    parse_installed,
+)
+
+
+@operation
+def packages(facts: Facts, *names: str) -> Iterator[Change]:
+    """Ensure that packages are installed. `name=version` asks for a version; it may end in `*`."""
+    installed = facts.get(INSTALLED)
+    missing = [name for name in names if not _there(installed, name)]
+    if missing:
+        yield Change(f"install {', '.join(missing)}", install(*missing))
+
+
+def _there(installed: dict[str, Package], wanted: str) -> bool:
+    name, _, version = wanted.partition("=")
+    package = installed.get(name)
+    return package is not None and (not version or fnmatch.fnmatchcase(package.version, version))
+
+
+def install(*names: str) -> Command:
+    """Return the command that installs packages, `name=version` where a version matters."""
+    text = resources("toolkit.machine").joinpath("apt.sh").read_text()
+    return script(text, *names, called=f"apt-get install {' '.join(names)}")
+
+
+@operation
+def repository(
+    facts: Facts, name: str, *, url: str, suite: str, key: str | bytes, component: str = "", architecture: str = ""
+) -> Iterator[Change]:
+    """Ensure a signed repository. `key` is its public key, armoured or binary, and vouches for this one alone.
+
+    A suite that ends in `/` is a flat repository and has no component.
+    """
+    armoured = (key if isinstance(key, str) else key.decode("latin-1")).lstrip().startswith("-----BEGIN")
+    ring = f"/etc/apt/keyrings/{name}.{'asc' if armoured else 'gpg'}"
+    fields = {
+        "Types": "deb", "URIs": url, "Suites": suite, "Components": component,
+        "Architectures": architecture, "Signed-By": ring,
+    }  # fmt: skip
+    source = "".join(f"{field}: {value}\n" for field, value in fields.items() if value)
+    path = f"/etc/apt/sources.list.d/{name}.sources"
+    facts.need(files.text(ring) if armoured else files.sealed(ring), files.text(path))
+    yield from files.file(ring, key)(facts)
+    yield from files.file(path, source)(facts)
+
+
+@operation
+def pin(facts: Facts, name: str, packages: str, pin: str, priority: int) -> Iterator[Change]:
+    """Ensure a preference: `pin("backports", "*", "release n=trixie", 100)`."""
+    content = f"Package: {packages}\nPin: {pin}\nPin-Priority: {priority}\n"
+    yield from files.file(f"/etc/apt/preferences.d/{name}.pref", content)(facts)
+
+
+@operation
+def hold(facts: Facts, *names: str) -> Iterator[Change]:
+    """Ensure that packages keep their version until somebody lets go."""
+    installed = facts.get(INSTALLED)
+    loose = [name for name in names if name not in installed or not installed[name].held]
+    if loose:
+        yield Change(f"hold {', '.join(loose)}", command("apt-mark", "hold", "--", *loose))

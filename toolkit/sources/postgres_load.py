@@ -1,0 +1,115 @@
+"""PostgreSQL's way back: roles, then each database from its dump, then statistics.
+
+Tables and rows come in one stream. What is made after them (indexes, constraints, triggers) needs the dump's table of
+contents only, so several workers make it from the dump's beginning, which waits in the container's memory.
+"""
+
+import os
+from collections.abc import Iterator
+
+from toolkit.sources.postgres_client import Client, conninfo, identifier
+from toolkit.sources.protocol import Stored
+from toolkit.sources.streams import feed
+from toolkit.words.command import command, script
+from toolkit.words.errors import HostError
+
+GLOBALS = "globals.sql"
+# These are part of every server: they are filled, never dropped.
+_OWN = frozenset({"postgres", "template1"})
+_HEAD = 16 << 20
+_JOBS = max(1, min(4, os.cpu_count() or 1))
+_KEEP = 'umask 077; cat >"$1"'
+_CUT_SHORT = "end of file"
+
+
+class _Enough(Exception):
+    """Stops a pour whose beginning was all that is wanted."""
+
+
+def load(to: Client, stored: Stored, *, replace: bool) -> None:
+    """Bring everything back. Raises HostError at the first thing that fails, and for databases that are in the way."""
+    try:
+        _load(to, stored, replace=replace)
+    except HostError as error:
+        # A server that finds no room for its log goes down without a word to its clients.
+        if to.docker.complained(to.container, "No space left on device"):
+            hint = "make room: a larger disk, or less on it"
+            raise HostError(f"{error.message}\nthe server's disk is full", hint=hint) from error
+        raise
+
+
+def _load(to: Client, stored: Stored, *, replace: bool) -> None:
+    dumps = {_database(stored, name): name for name in stored.names if name.endswith(".dump")}
+    there = {row[0] for row in to.rows("SELECT datname FROM pg_database")}
+    in_the_way = sorted((there & dumps.keys()) - _OWN)
+    if in_the_way and not replace:
+        hint = "load into a fresh server, or say that what is there may be replaced"
+        raise HostError(f"{to.container[:12]} has {', '.join(in_the_way)} already", hint=hint)
+    feed(to.start(to.psql("postgres"), what="psql"), _roles(to, stored))
+    for database, name in dumps.items():
+        if database in in_the_way:
+            to.rows(f"DROP DATABASE {identifier(database)} WITH (FORCE)")
+        _restore(to, stored, database, name)
+    words = ("vacuumdb", "--all", "--analyze-only", "--quiet", f"--jobs={_JOBS}", "--no-password")
+    to.run(command(*words, f"--username={to.user}"), what="vacuumdb")
+
+
+def _database(stored: Stored, name: str) -> str:
+    return str(stored.facts(name).get("name") or name.removeprefix("databases/").removesuffix(".dump"))
+
+
+def _roles(to: Client, stored: Stored) -> bytes:
+    """The globals for this server: a role that is there already, as the first one always is, is altered only."""
+    text = bytearray()
+    stored.pour(GLOBALS, text.extend)
+    there = {f"CREATE ROLE {row[0]};" for row in to.rows("SELECT quote_ident(rolname) FROM pg_roles")}
+
+    def kept() -> Iterator[str]:
+        for line in text.decode().splitlines(keepends=True):
+            # The guards against backslash commands are younger than many servers.
+            if line.rstrip("\n") not in there and not line.startswith(("\\restrict ", "\\unrestrict ")):
+                yield line
+
+    return "".join(kept()).encode()
+
+
+def _restore(to: Client, stored: Stored, database: str, name: str) -> None:
+    words = ["pg_restore", "--exit-on-error", "--no-password", f"--username={to.user}"]
+    into = [f"--dbname={conninfo(database)}"]
+    first = [*into, "--clean", "--if-exists"] if database in _OWN else ["--create", "--dbname=postgres"]
+    _pour(to, stored, name, [*words, "--section=pre-data", "--section=data", *first])
+    kept = f"/dev/shm/.toolkit-restore-{os.getpid()}"  # noqa: S108
+    try:
+        feed(to.start(script(_KEEP, kept), what="the dump's beginning"), _beginning(stored, name))
+        to.run(command(*words, "--section=post-data", f"--jobs={_JOBS}", *into, kept), what=f"pg_restore of {database}")
+    except HostError as error:
+        if _CUT_SHORT not in error.message:
+            raise
+        # A table of contents longer than that: the stream once more, by one worker.
+        _pour(to, stored, name, [*words, "--section=post-data", *into])
+    finally:
+        to.run(command("rm", "-f", "--", kept))
+
+
+def _pour(to: Client, stored: Stored, name: str, words: list[str]) -> None:
+    process = to.start(command(*words), what=f"pg_restore of {name}")
+    try:
+        stored.pour(name, process.write)
+        process.check()
+    finally:
+        process.close()
+
+
+def _beginning(stored: Stored, name: str) -> bytes:
+    head = bytearray()
+
+    def take(block: bytes) -> None:
+        head.extend(block)
+        if len(head) >= _HEAD:
+            raise _Enough
+
+    try:
+        stored.pour(name, take)
+    except _Enough:
+        del head[_HEAD:]
+    return bytes(head)

@@ -1,0 +1,53 @@
+"""PostgreSQL proven: every page and index looked at by pg_amcheck, and every table counted."""
+
+from collections.abc import Iterator, Mapping
+
+from toolkit.sources.postgres_client import Client
+from toolkit.sources.postgres_sql import COUNTS
+from toolkit.sources.protocol import Facts, Probe, Verdict, compare, uncounted
+from toolkit.words.command import command, script
+from toolkit.words.errors import HostError
+
+_CHECK = ("pg_amcheck", "--heapallindexed", "--no-strict-names", "--no-password")
+_WITH_CHECK = "SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'"
+
+
+def probe(to: Client, source: str, dumps: Mapping[str, Facts]) -> Probe:
+    """Check every database that was dumped; `dumps` has the manifest's facts by database."""
+    verdicts: list[Verdict] = []
+    counts: dict[str, int] = {}
+    for database, facts in sorted(dumps.items()):
+        verdicts += _check(to, database)
+        try:
+            found = count(to, database)
+        except HostError as error:
+            verdicts.append(Verdict(f"{database}: counts", "bad", error.message))
+            continue
+        counts |= {f"{database}: {name}": number for name, number in found.items()}
+        compared = compare(facts["counts"], found) if "counts" in facts else uncounted(facts)
+        verdicts += (Verdict(f"{database}: {each.what}", each.state, each.evidence) for each in compared)
+    return Probe(source, tuple(verdicts), counts)
+
+
+def count(to: Client, database: str) -> dict[str, int]:
+    """Count the rows of every table. Raises HostError where one cannot be read."""
+    with to.session(database) as session:
+        return {row[0]: int(row[1]) for row in session.ask(COUNTS)}
+
+
+def _check(to: Client, database: str) -> Iterator[Verdict]:
+    what = f"{database}: pg_amcheck"
+    try:
+        to.run(script("command -v pg_amcheck >/dev/null"))
+    except HostError:
+        yield Verdict(what, "unknown", "this image has no pg_amcheck: it comes with PostgreSQL 14 and its contrib")
+        return
+    try:
+        had = to.rows(_WITH_CHECK, database)[0][0] != "0"
+        to.run(command(*_CHECK, f"--username={to.user}", "--install-missing", f"--database={database}"))
+        yield Verdict(what, "good", "every page and index is sound")
+    except HostError as error:
+        yield Verdict(what, "bad", error.message)
+        return
+    if not had:
+        to.rows("DROP EXTENSION amcheck", database)

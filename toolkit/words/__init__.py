@@ -1,0 +1,1 @@
+"""Words: the few values every other floor speaks in. Standard library only."""

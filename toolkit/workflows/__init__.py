@@ -1,0 +1,1 @@
+"""Workflows: what the verbs do, from a host file and a host to a result that a face can show."""

@@ -1,0 +1,56 @@
+"""Provision: a bare machine becomes the host its file describes, and is proven to be."""
+
+from collections.abc import Iterator
+from functools import cache
+
+from toolkit.config.models import HostFile
+from toolkit.converge import Facts, Operation, Outcome
+from toolkit.converge import apply as converge_apply
+from toolkit.converge import plan as converge_plan
+from toolkit.host import Host
+from toolkit.machine import agent, backup, baseline, docker, firewall, notify, watchdog
+from toolkit.words.report import Listener
+from toolkit.workflows import backing, wheelhouse
+from toolkit.workflows.attempt import Values
+
+
+def operations(host_file: HostFile) -> Iterator[Operation]:
+    """Yield everything a host file asks of its machine, in the order in which it is applied."""
+    yield from baseline.foundation(host_file)
+    # Before sshd may move: its second login has to get through rules that stand from an earlier run.
+    yield from firewall.before_sshd(host_file)
+    yield from baseline.hardening(host_file)
+    # Before Docker, which waits for it: a secret that is missing is then told as such, not as a Docker that fails.
+    yield from agent.operations(builds(host_file), docker=host_file.machine.docker is not None)
+    yield from docker.operations(host_file)
+    yield from watchdog.operations(host_file)
+    yield from notify.operations(host_file.name, host_file.notify, cache(Values(host_file).of))
+    yield from backup.operations(backing.orders(host_file))
+    # Last: from here on only what the host file opens can be reached.
+    yield from firewall.operations(host_file)
+
+
+def builds(host_file: HostFile) -> agent.Builds:
+    """Return the build of the agent that a host file asks for, by Python and architecture."""
+    extras = {str(one.kind) for one in host_file.notify} & wheelhouse.EXTRAS.keys()
+    if backing.is_wanted(host_file):
+        extras |= {wheelhouse.BACKUP}
+    return lambda python, architecture: wheelhouse.release(python, architecture, *sorted(extras))
+
+
+def plan(host_file: HostFile, host: Host) -> Outcome:
+    """Return what `provision` would change. Raises Unsupported for a machine the toolkit does not carry,
+    and SecretError where nobody can tell whether an address that is to be told is the one that the host has.
+    """
+    facts = Facts(host)
+    return converge_plan(facts, list(operations(host_file)))
+
+
+def provision(host_file: HostFile, host: Host, *, listener: Listener) -> Outcome:
+    """Bring the machine to where its file wants it.
+
+    Raises Unsupported before anything is changed, HostError when a change fails and NotConverged when one does not
+    last. A run that was cut is continued by the next.
+    """
+    facts = Facts(host)
+    return converge_apply(facts, list(operations(host_file)), listener)
