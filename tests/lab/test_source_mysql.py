@@ -96,9 +96,11 @@ def restored(made: Boxes, db: str, tmp_path_factory: pytest.TempPathFactory) -> 
         client.stdin.write("USE shop;\n")
         over = threading.Event()
         writing = pool.submit(write_until, over, client.stdin)
-        report = vault.capture(SOURCE, Place(container=db))
-        over.set()
-        writing.result()
+        try:
+            report = vault.capture(SOURCE, Place(container=db))
+        finally:
+            over.set()
+            writing.result()
     assert (report.outcome, report.unread) == ("complete", ())
     volume = made.volume()
     fresh = server(made, volume)

@@ -226,11 +226,13 @@ def test_names_that_the_engine_has_are_not_taken_over(kind: str, monkeypatch: py
 def test_the_fence_stands_before_the_network_and_lets_nothing_through(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[str] = []
     monkeypatch.setattr(fence, "_nft", lambda rules: given.append(rules) or True)
+    monkeypatch.setattr(fence.Fence, "refused", lambda _: 7)
     with fence.Fence(Engine(), "drill-0123456789ab") as found:
         found.tried["api"] = {"192.0.2.7:443/tcp", "mail.example.com"}
         told = found.checks()
     assert [check.what for check in told] == ["api tried to reach out", "way out"]
     assert told[0].evidence == "refused: 192.0.2.7:443/tcp, mail.example.com"
+    assert told[1].evidence == "none; 7 packets were refused"
     rules, gone = given
     assert 'iifname "dr0123456789ab" counter name refused drop' in rules
     assert rules.index('iifname "dr0123456789ab" oifname "dr0123456789ab" accept') < rules.index("refused drop")
