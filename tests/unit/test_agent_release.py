@@ -191,12 +191,13 @@ def planned(installed: str, system: str = DEBIAN13) -> tuple[list[str], list[tup
     ],
 )
 def test_a_host_gets_the_release_it_lacks(installed: str, changes: list[str]) -> None:
-    assert planned(installed) == (changes, [("3.13", "amd64")])
+    told, asked = planned(installed)
+    assert (told, set(asked)) == (changes, {("3.13", "amd64")})
 
 
 def test_a_host_without_python_gets_the_release_for_the_one_it_will_have() -> None:
     bare = DEBIAN13.replace("13\ntrixie", "12\nbookworm").replace("/usr/bin/python3.13\n", "")
-    assert planned("\n", bare)[1] == [("3.11", "amd64")]
+    assert set(planned("\n", bare)[1]) == {("3.11", "amd64")}
 
 
 def test_the_archive_is_made_when_it_is_sent() -> None:
@@ -218,29 +219,45 @@ ConditionTimestampMonotonic=0
 """
 
 
-def units(docker: bool, *, docker_state: str = NOT_FOUND, there: bool = False) -> list[str]:
+ENABLED = NOT_FOUND.replace("not-found", "loaded").replace("UnitFileState=", "UnitFileState=enabled")
+
+
+def units(docker: bool, *, docker_state: str = ENABLED, there: bool = False) -> list[str]:
     facts = FakeFacts()
-    for path, text in ((f"/etc/systemd/system/{agent.UNIT}", agent.SECRETS), (agent.DROP_IN, agent.DOCKER_WAITS)):
-        facts.tell(files.text(path), f"regular file|644|root|root\n{text}" if there else "absent\n")
-    facts.tell(systemd.state(agent.UNIT), NOT_FOUND)
-    facts.tell(agent.DOCKER, docker_state)
-    return [change.summary for change in agent.restored_at_boot(docker)(facts)]
+    texts = {
+        agent.UNIT: agent.SECRETS,
+        agent.SETTLE: agent.SETTLES,
+        "docker.service.d/toolkit-secrets.conf": agent.DOCKER_WAITS,
+    }
+    for name, text in texts.items():
+        told = f"regular file|644|root|root\n{text}" if there else "absent\n"
+        facts.tell(files.text(f"/etc/systemd/system/{name}"), told)
+    for name in (agent.UNIT, agent.SETTLE):
+        facts.tell(systemd.state(name), ENABLED if there else NOT_FOUND)
+    facts.tell(systemd.state("docker.service"), docker_state)
+    _, wanted, *_ = agent.operations(lambda *_: pytest.fail("no build is asked for"), docker=docker)
+    return [change.summary for change in wanted(facts)]
 
 
 def test_docker_is_made_to_wait_for_the_secrets() -> None:
     assert units(True) == [
         f"write /etc/systemd/system/{agent.UNIT}",
-        f"let systemd read {agent.UNIT}",
-        f"write {agent.DROP_IN}",
-        "let systemd read what Docker waits for",
+        f"write /etc/systemd/system/{agent.SETTLE}",
+        "write /etc/systemd/system/docker.service.d/toolkit-secrets.conf",
+        f"enable {agent.UNIT}, {agent.SETTLE}",
+        f"let systemd read {agent.UNIT}, {agent.SETTLE}, docker.service",
     ]
     assert units(True, there=True) == []
-    stale = NOT_FOUND.replace("Reload=no", "Reload=yes")
-    assert units(True, there=True, docker_state=stale) == ["let systemd read what Docker waits for"]
+    stale = ENABLED.replace("Reload=no", "Reload=yes")
+    assert units(True, there=True, docker_state=stale) == ["let systemd read docker.service"]
 
 
 def test_a_host_without_docker_makes_nobody_wait() -> None:
-    assert units(False) == [f"write /etc/systemd/system/{agent.UNIT}", f"let systemd read {agent.UNIT}"]
+    assert units(False) == [
+        f"write /etc/systemd/system/{agent.UNIT}",
+        f"enable {agent.UNIT}",
+        f"let systemd read {agent.UNIT}",
+    ]
 
 
 class Folder:
@@ -305,3 +322,11 @@ def test_a_release_whose_entry_is_gone_is_sent_again(folder: Folder) -> None:
     assert folder.look() == agent.Installed("", ())
     folder.install("aaa")
     assert folder.look() == agent.Installed("aaa", ("aaa",))
+
+
+def test_a_release_that_went_ahead_is_not_unpacked_again(folder: Folder) -> None:
+    folder.install("aaa")
+    assert folder.run(agent.UNPACK, "aaa", "no-python", given=b"").returncode == 0
+    assert folder.look() == agent.Installed("aaa", ("aaa",))
+    done = folder.run(agent.UNPACK, "bbb", "python3", given=b"")
+    assert done.returncode != 0, "what did not arrive cannot be taken for having arrived"

@@ -65,8 +65,9 @@ def test_a_missed_run_is_caught_up_with_and_hosts_do_not_begin_together() -> Non
     facts.tell(systemd.state(backup.TIMER), UNKNOWN)
     [write, *rest] = [change for one in backup.operations(ORDERS) for change in one(facts)]
     assert b"OnCalendar=*-*-* 0:0:00\nRandomizedDelaySec=300\n" in write.action.body  # type: ignore[union-attr]
+    # Both operations look at the same moment here, and want it enabled.
     assert [change.summary for change in rest] == [
-        f"let systemd read {backup.TIMER}", f"enable {backup.TIMER}", f"start {backup.TIMER}",
+        f"enable {backup.TIMER}", f"let systemd read {backup.TIMER}", f"enable {backup.TIMER}", f"start {backup.TIMER}",
     ]  # fmt: skip
 
 
@@ -198,7 +199,8 @@ def test_a_source_that_ships_its_log_is_named_in_the_duty(root: Path) -> None:
 def test_a_host_without_a_backup_file_is_told_nothing(root: Path) -> None:
     (root / "backups/prod.yml").unlink()
     assert backing.orders(load.named(root, "prod")) is None
-    names = [one.name for one in provision.operations(load.named(root, "prod"))]
+    prod = load.named(root, "prod")
+    names = [one.name for one in provision.operations(prod, provision.builds(prod))]
     assert any("nobody_backs_up" in name or "nobody backs up" in name for name in names), names
 
 

@@ -8,7 +8,7 @@ from toolkit.config.models import HostFile, Machine, Updates, User
 from toolkit.converge import Change
 from toolkit.converge.fake import FakeFacts
 from toolkit.host import File
-from toolkit.machine import apt, baseline, files, journald, kernel, os, swap, systemd, time, updates
+from toolkit.machine import apt, baseline, docker, files, journald, kernel, os, swap, systemd, time, updates
 from toolkit.words.errors import Unsupported
 from toolkit.words.values import Size
 
@@ -244,5 +244,21 @@ def test_keys_are_left_alone_where_none_are_given() -> None:
 def test_all_packages_are_installed_at_once() -> None:
     facts = FakeFacts()
     facts.tell(apt.INSTALLED, "tzdata install installed 1\npython3 install installed 1\nchrony install installed 1\n")
-    [change] = baseline.packages(Machine(packages=("htop",)))(facts)
-    assert change.summary == "install ca-certificates, python3-venv, htop, unattended-upgrades"
+    facts.tell(os.SYSTEM, "debian\n13\ntrixie\nx86_64\nnone\n/usr/bin/python3.13\n")
+    facts.tell(docker.APPARMOR, "Y\n")
+
+    def installs(**more) -> str:
+        [change] = baseline.packages(Machine.model_validate({"packages": ("htop",), **more}))(facts)
+        return change.summary.removeprefix("install ca-certificates, python3-venv, htop, ")
+
+    assert installs(docker=False, firewall=False) == "unattended-upgrades"
+    # A repository has to be set up first, or a version to be chosen: Docker comes later.
+    assert installs(docker={"source": "official"}) == "curl, apparmor, gnupg, nftables, unattended-upgrades"
+    assert installs(docker={"source": "distro", "suite": "forky"}) == "curl, apparmor, nftables, unattended-upgrades"
+    assert installs(docker={"source": "distro", "version": "26.1"}) == "curl, apparmor, nftables, unattended-upgrades"
+    assert installs(docker={"source": "distro"}) == (
+        "curl, apparmor, docker.io, docker-cli, docker-compose, nftables, unattended-upgrades"
+    )
+    # One that is held at its version is not named with the others.
+    facts.tell(apt.INSTALLED, "docker.io hold installed 26.1\nchrony install installed 1\n")
+    assert "docker" not in installs(docker={"source": "distro"})

@@ -107,8 +107,9 @@ def test_without_a_say_over_sshd_the_ports_it_really_has_stay_open() -> None:
     facts = FakeFacts()
     facts.tell(firewall.SSHD_PORTS, "port 2222\nport 22\ngatewayports no\naddressfamily any\n")
     facts.tell(files.text(firewall.RULES), "absent")
-    facts.tell(files.text(f"/etc/systemd/system/{firewall.SERVICE}"), f"regular file|644|root|root\n{firewall.UNIT}")
-    facts.tell(systemd.state(firewall.SERVICE), UNIT_UP)
+    for unit in firewall.UNITS:
+        facts.tell(files.text(unit.path), f"regular file|644|root|root\n{unit.content}")
+        facts.tell(systemd.state(unit.unit), UNIT_UP)
     [rules] = firewall.kept_rules(Firewall(), None)(facts)
     assert b"elements = { 22, 2222 }" in rules.action.body
 
@@ -175,11 +176,14 @@ def test_a_host_without_our_table_needs_no_opening_for_sshd() -> None:
 
 def test_the_stock_unit_brings_our_table_back_whenever_it_flushes() -> None:
     facts = FakeFacts()
-    facts.tell(files.text("/etc/systemd/system/nftables.service.d/toolkit.conf"), "absent")
-    facts.tell(systemd.state("nftables.service"), UNIT_UP)
-    write, reload = firewall.beside_stock()(facts)
+    for unit in firewall.UNITS:
+        facts.tell(files.text(unit.path), "absent")
+        facts.tell(systemd.state(unit.unit), UNIT_UP)
+    _, write, reload = systemd.units(*firewall.UNITS)(facts)
+    assert write.action.path == "/etc/systemd/system/nftables.service.d/toolkit.conf"
     assert b"ExecStartPost=-/usr/sbin/nft --file /etc/toolkit/firewall.nft" in write.action.body
-    assert reload.action.argv == ("systemctl", "daemon-reload")
+    # Debian's own is never restarted: it would flush every table there is.
+    assert reload.action.argv[-2:] == ("restart", "toolkit-firewall.service")
 
 
 def test_a_firewall_that_is_turned_off_wants_nothing() -> None:
@@ -193,7 +197,7 @@ def test_the_operations_come_in_an_order_that_never_leaves_the_host_unguarded() 
     names = [each.name for each in firewall.operations(host_file())]
     assert names == [
         "firewall.alone", "apt.packages nftables", "firewall.guarded_rules", "firewall.kept_rules",
-        "firewall.beside_stock",
+        "systemd.service toolkit-firewall.service",
     ]  # fmt: skip
 
 

@@ -72,15 +72,51 @@ def test_whether_it_runs_can_be_left_alone() -> None:
 
 
 def test_a_new_unit_is_written_and_read() -> None:
-    assert wanted(systemd.unit("x.service", "[Service]\n"), UNKNOWN, file="absent\n") == [
+    assert wanted(systemd.units(systemd.Wanted("x.service", "[Service]\n")), UNKNOWN, file="absent\n") == [
         "write /etc/systemd/system/x.service",
         "let systemd read x.service",
     ]
 
 
+def test_a_unit_that_is_to_start_at_boot_is_enabled_before_systemd_reads_it() -> None:
+    unit = systemd.units(systemd.Wanted("x.service", "[Service]\n", enabled=True))
+    same = "regular file|644|root|root\n[Service]\n"
+    assert wanted(unit, UNKNOWN, file="absent\n") == [
+        "write /etc/systemd/system/x.service",
+        "enable x.service",
+        "let systemd read x.service",
+    ]
+    assert wanted(unit, RUNNING, file=same) == []
+    assert wanted(unit, RUNNING.replace("=enabled", "=disabled"), file=same) == [
+        "enable x.service",
+        "let systemd read x.service",
+    ]
+    # To unmask it is for `service`.
+    assert wanted(unit, BARRED.replace("loaded", "masked").replace("enabled", "masked"), file=same) == []
+
+
+def test_several_units_are_read_in_one_go_and_only_what_is_ours_and_new_is_restarted() -> None:
+    facts = FakeFacts()
+    ours, same = systemd.Wanted("x.service", "[Service]\n"), systemd.Wanted("y.service", "[Unit]\n")
+    added = systemd.Wanted("z.service", "[Unit]\nAfter=x.service\n", beside="toolkit")
+    for one in (ours, same, added):
+        there = f"regular file|644|root|root\n{one.content}" if one is same else "absent\n"
+        facts.tell(files.text(one.path), there)
+        facts.tell(systemd.state(one.unit), RUNNING)
+    *written, reload = systemd.units(ours, same, added)(facts)
+    assert [change.action.path for change in written] == [
+        "/etc/systemd/system/x.service",
+        "/etc/systemd/system/z.service.d/toolkit.conf",
+    ]
+    assert reload.summary == "let systemd read x.service, z.service"
+    assert reload.action.argv[-2:] == ("restart", "x.service")
+    *_, left = systemd.units(ours, same, added, restart=False)(facts)
+    assert left.action.argv[-1] == "keep"
+
+
 def test_a_unit_that_systemd_has_not_read_is_read_again() -> None:
     same = "regular file|644|root|root\n[Service]\n"
-    unit = systemd.unit("x.service", "[Service]\n")
+    unit = systemd.units(systemd.Wanted("x.service", "[Service]\n"))
     assert wanted(unit, RUNNING, file=same) == []
     assert wanted(unit, RUNNING.replace("Reload=no", "Reload=yes"), file=same) == ["let systemd read x.service"]
 
@@ -98,7 +134,7 @@ def test_a_unit_file_lands_where_systemd_looks_first() -> None:
     facts = FakeFacts()
     facts.tell(systemd.state("x.timer"), UNKNOWN)
     facts.tell(files.text("/etc/systemd/system/x.timer"), "absent\n")
-    first = next(iter(systemd.unit("x.timer", "[Timer]\n")(facts)))
+    first = next(iter(systemd.units(systemd.Wanted("x.timer", "[Timer]\n"))(facts)))
     assert first.action == File("/etc/systemd/system/x.timer", b"[Timer]\n")
 
 

@@ -74,17 +74,18 @@ def apply(facts: Facts, operations: Sequence[Operation], listener: Listener) -> 
         if changes:
             listener.step(operation.name)
             _run_all(facts, changes, listener)
+            # What comes next is read together with the proof: that is one round trip less for each change.
+            known = _horizon(eager, index + 1)
+            _learn(facts, operations[index:known])
             _prove(facts, operation)
             listener.done(_count(len(changes), "change"))
             done.append(Step(operation.name, changes))
-            known = index + 1
     return Outcome(tuple(done), len(operations), facts.round_trips)
 
 
 def _horizon(eager: Sequence[bool], index: int) -> int:
     """Return up to where facts are worth reading now: whoever changes something makes all that was read forgotten."""
-    reach = index if eager[index] else next((later for later in range(index, len(eager)) if eager[later]), len(eager))
-    return reach + 1
+    return next((later + 1 for later in range(index, len(eager)) if eager[later]), len(eager))
 
 
 def _run_all(facts: Facts, changes: Iterable[Change], listener: Listener) -> None:
@@ -110,7 +111,6 @@ def perform(host: Host, change: Change, listener: Listener) -> None:
 
 
 def _prove(facts: Facts, operation: Operation) -> None:
-    _learn(facts, [operation])
     if left := tuple(operation(facts)):
         wanted = "; ".join(change.summary for change in left)
         raise NotConverged(

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from toolkit.converge import Change, Fact, Facts, Fed, Operation, operation
-from toolkit.machine import files, systemd
+from toolkit.machine import systemd
 from toolkit.machine.os import PYTHON_OF, SYSTEM
-from toolkit.words.command import command, script
+from toolkit.words.command import Command, script
 
 FOLDER = "/opt/toolkit"
 ENTRY = f"{FOLDER}/current/bin/agent"
 UNIT = "toolkit-secrets.service"
-DROP_IN = "/etc/systemd/system/docker.service.d/toolkit-secrets.conf"
+WAITS = "toolkit-secrets"
 SETTLE = "toolkit-settle.service"
 KEEP = 2
 
@@ -65,6 +65,8 @@ set -e
 umask 022
 mkdir -p {FOLDER}/releases
 cd {FOLDER}/releases
+# It went ahead, and is here.
+[ ! -x "$1/bin/agent" ] || exit 0
 rm -rf -- ".$1.draft" "$1"
 mkdir -- ".$1.draft"
 trap 'rm -rf -- ".$1.draft"' EXIT
@@ -129,22 +131,22 @@ After={UNIT}
 
 def operations(builds: Builds, *, docker: bool) -> list[Operation]:
     """Return what a host needs to work on its own."""
-    settled = [systemd.unit(SETTLE, SETTLES, restart=False), systemd.service(SETTLE, running=None)]
-    return [installed(builds), restored_at_boot(docker), systemd.service(UNIT), *(settled if docker else [])]
+    units = [systemd.Wanted(UNIT, SECRETS, enabled=True)]
+    if docker:
+        units.append(systemd.Wanted(SETTLE, SETTLES, enabled=True))
+        units.append(systemd.Wanted("docker.service", DOCKER_WAITS, beside=WAITS))
+    settled = [systemd.service(SETTLE, running=None)] if docker else []
+    return [installed(builds), systemd.units(*units, restart=False), systemd.service(UNIT), *settled]
 
 
 @operation
 def installed(facts: Facts, builds: Builds) -> Iterator[Change]:
     """Ensure that the agent of this very toolkit is the current one."""
     facts.need(SYSTEM, INSTALLED)
-    system, found = facts.get(SYSTEM), facts.get(INSTALLED)
-    python = ".".join(map(str, system.python or PYTHON_OF[system.name, system.version]))
-    release = builds(python, system.architecture)
-    if found.current == release.name:
+    release = builds(python(facts), facts.get(SYSTEM).architecture)
+    if facts.get(INSTALLED).current == release.name:
         return
-    if release.name not in found.releases:
-        unpack = script(UNPACK, release.name, f"python{python}", called="unpack the agent")
-        yield Change(f"unpack agent {release.name}", Fed(unpack, lambda: release.archive))
+    yield from unpacked(builds)(facts)
     yield Change(f"switch to agent {release.name}", script(SWITCH, release.name, KEEP, called="switch to the agent"))
 
 
@@ -152,25 +154,18 @@ def installed(facts: Facts, builds: Builds) -> Iterator[Change]:
 def unpacked(facts: Facts, builds: Builds) -> Iterator[Change]:
     """Ensure that a release is there beside the current one, which stays what it is: for work that passes by."""
     facts.need(SYSTEM, INSTALLED)
-    system, found = facts.get(SYSTEM), facts.get(INSTALLED)
-    python = ".".join(map(str, system.python or PYTHON_OF[system.name, system.version]))
-    release = builds(python, system.architecture)
-    if release.name not in found.releases:
-        unpack = script(UNPACK, release.name, f"python{python}", called="unpack the agent")
-        yield Change(f"unpack agent {release.name}", Fed(unpack, lambda: release.archive))
+    version = python(facts)
+    release = builds(version, facts.get(SYSTEM).architecture)
+    if release.name not in facts.get(INSTALLED).releases:
+        yield Change(f"unpack agent {release.name}", Fed(unpack(release.name, version), lambda: release.archive))
 
 
-@operation
-def restored_at_boot(facts: Facts, docker: bool) -> Iterator[Change]:
-    """Ensure the unit that lays out secrets at boot; with Docker, one that Docker waits for."""
-    wanted = [systemd.unit(UNIT, SECRETS, restart=False)]
-    if docker:
-        facts.need(files.text(f"/etc/systemd/system/{UNIT}"), files.text(DROP_IN), systemd.state(UNIT), DOCKER)
-        wanted.append(files.file(DROP_IN, DOCKER_WAITS))
-    changes = [change for one in wanted for change in one(facts)]
-    yield from changes
-    if docker and (len(changes) > 0 or facts.get(DOCKER).needs_reload):
-        yield Change("let systemd read what Docker waits for", command("systemctl", "daemon-reload"))
+def python(facts: Facts) -> str:
+    """Return the version of Python that the host has, or will have by the time it needs one."""
+    system = facts.get(SYSTEM)
+    return ".".join(map(str, system.python or PYTHON_OF[system.name, system.version]))
 
 
-DOCKER = systemd.state("docker.service")
+def unpack(name: str, version: str) -> Command:
+    """Return the command that unpacks a release from its standard input."""
+    return script(UNPACK, name, f"python{version}", called="unpack the agent")

@@ -122,14 +122,14 @@ def operations(orders: Orders | None) -> list[Operation]:
     """Return what it takes that a host backs up as it is told; that it does not, where it is told nothing."""
     if orders is None:
         return [nobody_backs_up()]
+    service = UNIT.format(folder=FOLDER, entry=ENTRY, nice=orders.nice)
     return [
         files.directory("/etc/toolkit"),
         files.directory(STATE, 0o700),
         files.file(CA, orders.ca) if orders.ca else files.absent(CA),
         files.file(DUTY, orders.duty.dumps()),
         let_in(orders.access),
-        systemd.unit(SERVICE, UNIT.format(folder=FOLDER, entry=ENTRY, nice=orders.nice), restart=False),
-        systemd.unit(SETTLE, SETTLES, restart=False),
+        systemd.units(systemd.Wanted(SERVICE, service), systemd.Wanted(SETTLE, SETTLES, enabled=True), restart=False),
         systemd.service(SETTLE, running=None),
         *_schedule(orders),
         *(_ships() if orders.duty.wal else [none_of(SHIP)]),
@@ -138,7 +138,11 @@ def operations(orders: Orders | None) -> list[Operation]:
 
 def _ships() -> list[Operation]:
     read = (DUTY, f"{STATE}/access.json", f"{FOLDER}/current")
-    return [systemd.unit(SHIP, SHIPS), systemd.service(SHIP), systemd.current(SHIP, *read)]
+    return [
+        systemd.units(systemd.Wanted(SHIP, SHIPS, enabled=True)),
+        systemd.service(SHIP),
+        systemd.current(SHIP, *read),
+    ]
 
 
 def _schedule(orders: Orders) -> Iterator[Operation]:
@@ -152,7 +156,7 @@ def _schedule(orders: Orders) -> Iterator[Operation]:
         yield files.absent(CRON)
     if schedule is not None and not by_cron:
         times = TIMES.format(text=schedule.text, folder=FOLDER, calendar=schedule.calendar, jitter=jitter)
-        yield systemd.unit(TIMER, times)
+        yield systemd.units(systemd.Wanted(TIMER, times, enabled=True))
         yield systemd.service(TIMER)
     else:
         yield none_of(TIMER)

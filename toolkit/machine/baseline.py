@@ -1,10 +1,10 @@
-"""The baseline: what every machine has before Docker, in the order in which it can be had."""
+"""The baseline: what every machine has before Docker is set up, in the order in which it can be had."""
 
 from collections.abc import Iterator
 
 from toolkit.config.models import HostFile, Machine
 from toolkit.converge import Change, Facts, Operation, operation
-from toolkit.machine import apt, journald, kernel, os, sshd, swap, time, updates, users
+from toolkit.machine import apt, docker, journald, kernel, os, sshd, swap, time, updates, users
 
 NEEDED = ("ca-certificates", "python3", "python3-venv", "tzdata")
 
@@ -42,9 +42,14 @@ def hardening(host_file: HostFile) -> list[Operation]:
 
 @operation
 def packages(facts: Facts, machine: Machine) -> Iterator[Change]:
-    """Ensure all packages of the baseline at once: each call of apt costs a second, even for nothing."""
+    """Ensure all packages that can be had by now at once: each call of apt costs a second, even for nothing."""
+    facts.need(os.SYSTEM, apt.INSTALLED, docker.APPARMOR)
     installed = facts.get(apt.INSTALLED)
     names = [*NEEDED, *machine.packages]
+    if machine.docker:
+        names += docker.early(facts, machine.docker)
+    if machine.firewall:
+        names.append("nftables")
     if machine.updates:
         names.append("unattended-upgrades")
     if machine.time:

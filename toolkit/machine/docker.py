@@ -65,15 +65,31 @@ def engine(facts: Facts, spec: Docker) -> Iterator[Change]:
     """Ensure that the engine and Compose are installed, at the version asked for, and stay at it."""
     facts.need(SYSTEM, apt.INSTALLED, APPARMOR)
     names = _packages(spec, facts.get(SYSTEM))
-    # With AppArmor on and its parser missing no container starts.
-    helpers = ("ca-certificates", "curl", *(["apparmor"] if facts.get(APPARMOR) else []))
-    moved = tuple(apt.packages(*helpers, *(_versioned(name, spec) for name in names))(facts))
+    moved = tuple(apt.packages(*_helpers(facts), *(_versioned(name, spec) for name in names))(facts))
     yield from moved
     # apt lets go of a held package when it is told to move it.
     if moved:
         yield Change(f"hold {', '.join(names)}", command("apt-mark", "hold", "--", *names))
     else:
         yield from apt.hold(*names)(facts)
+
+
+def early(facts: Facts, spec: Docker) -> tuple[str, ...]:
+    """Return what can be had with the packages of the baseline, in the same call of apt.
+
+    That is Docker itself where it is not there yet and no repository has to be set up first; a version that is asked
+    for may have to move what is held, and is left to `engine`.
+    """
+    system, installed = facts.get(SYSTEM), facts.get(apt.INSTALLED)
+    names = _packages(spec, system)
+    key = ("gnupg",) if spec.source == "official" else ()
+    waits = spec.source != "distro" or spec.suite or spec.version or any(name in installed for name in names)
+    return (*_helpers(facts), *key, *(() if waits else names))
+
+
+def _helpers(facts: Facts) -> tuple[str, ...]:
+    # With AppArmor on and its parser missing no container starts.
+    return ("ca-certificates", "curl", *(["apparmor"] if facts.get(APPARMOR) else []))
 
 
 def _packages(spec: Docker, system: System) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ BESIDE_STOCK = f"""\
 ExecStartPost=-/usr/sbin/nft --file {RULES}
 ExecReload=-/usr/sbin/nft --file {RULES}
 """
+UNITS = (systemd.Wanted(SERVICE, UNIT, enabled=True), systemd.Wanted(STOCK, BESIDE_STOCK, beside="toolkit"))
 
 LIST = f"""
 command -v nft >/dev/null || exit 0
@@ -101,7 +102,13 @@ def operations(host_file: HostFile) -> list[Operation]:
     if spec is None:
         return []
     sshd = host_file.machine.sshd
-    return [alone(), apt.packages("nftables"), guarded_rules(spec, sshd), kept_rules(spec, sshd), beside_stock()]
+    return [
+        alone(),
+        apt.packages("nftables"),
+        guarded_rules(spec, sshd),
+        kept_rules(spec, sshd),
+        systemd.service(SERVICE),
+    ]
 
 
 def before_sshd(host_file: HostFile) -> list[Operation]:
@@ -156,23 +163,11 @@ def guarded_rules(facts: Facts, spec: Firewall, sshd: Sshd | None) -> Iterator[C
 
 @operation
 def kept_rules(facts: Facts, spec: Firewall, sshd: Sshd | None) -> Iterator[Change]:
-    """Ensure that the same rules are loaded at boot, before the network and Docker."""
+    """Ensure that the same rules are loaded at boot, before the network and Docker, and survive Debian's own unit."""
     rules = _rules(facts, spec, sshd)
-    facts.need(files.text(RULES), files.text(f"/etc/systemd/system/{SERVICE}"), systemd.state(SERVICE))
+    facts.need(files.text(RULES), *systemd.asked(*UNITS))
     yield from files.file(RULES, rules)(facts)
-    yield from systemd.unit(SERVICE, UNIT)(facts)
-    yield from systemd.service(SERVICE)(facts)
-
-
-@operation
-def beside_stock(facts: Facts) -> Iterator[Change]:
-    """Ensure that our table survives Debian's `nftables.service`."""
-    path = f"/etc/systemd/system/{STOCK}.d/toolkit.conf"
-    facts.need(files.text(path), systemd.state(STOCK))
-    changes = tuple(files.file(path, BESIDE_STOCK)(facts))
-    yield from changes
-    if changes or facts.get(systemd.state(STOCK)).needs_reload:
-        yield Change(f"let systemd read what is added to {STOCK}", command("systemctl", "daemon-reload"))
+    yield from systemd.units(*UNITS)(facts)
 
 
 def _rules(facts: Facts, spec: Firewall, sshd: Sshd | None) -> str:

@@ -58,7 +58,8 @@ def operations(host: str, targets: Sequence[Notify], value: Value) -> list[Opera
     """Return what it takes that these, and nobody else, are told."""
     if not targets:
         return [nobody_told(host)]
-    return [told(host, targets, value), systemd.unit(SERVICE, SENDER), systemd.unit(PATH, WATCH), systemd.service(PATH)]
+    units = systemd.units(systemd.Wanted(SERVICE, SENDER), systemd.Wanted(PATH, WATCH, enabled=True))
+    return [told(host, targets, value), units, systemd.service(PATH)]
 
 
 @operation

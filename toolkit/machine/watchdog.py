@@ -46,7 +46,7 @@ def operations(host_file: HostFile) -> list[Operation]:
     return [
         files.directory("/etc/toolkit"),
         files.file(POLICY, policy.dumps()),
-        systemd.unit(SERVICE, UNIT),
+        systemd.units(systemd.Wanted(SERVICE, UNIT, enabled=True)),
         systemd.service(SERVICE),
         # A new agent is new code, and a new policy is read at the start.
         systemd.current(SERVICE, POLICY, f"{FOLDER}/current"),

@@ -11,17 +11,18 @@ from toolkit.host import Host
 from toolkit.machine import agent, backup, baseline, docker, firewall, notify, watchdog
 from toolkit.words.report import Listener
 from toolkit.workflows import backing, wheelhouse
+from toolkit.workflows.ahead import Ahead
 from toolkit.workflows.attempt import Values
 
 
-def operations(host_file: HostFile) -> Iterator[Operation]:
+def operations(host_file: HostFile, builds: agent.Builds) -> Iterator[Operation]:
     """Yield everything a host file asks of its machine, in the order in which it is applied."""
     yield from baseline.foundation(host_file)
     # Before sshd may move: its second login has to get through rules that stand from an earlier run.
     yield from firewall.before_sshd(host_file)
     yield from baseline.hardening(host_file)
     # Before Docker, which waits for it: a secret that is missing is then told as such, not as a Docker that fails.
-    yield from agent.operations(builds(host_file), docker=host_file.machine.docker is not None)
+    yield from agent.operations(builds, docker=host_file.machine.docker is not None)
     yield from docker.operations(host_file)
     yield from watchdog.operations(host_file)
     yield from notify.operations(host_file.name, host_file.notify, cache(Values(host_file).of))
@@ -43,7 +44,7 @@ def plan(host_file: HostFile, host: Host) -> Outcome:
     and SecretError where nobody can tell whether an address that is to be told is the one that the host has.
     """
     facts = Facts(host)
-    return converge_plan(facts, list(operations(host_file)))
+    return converge_plan(facts, list(operations(host_file, builds(host_file))))
 
 
 def provision(host_file: HostFile, host: Host, *, listener: Listener) -> Outcome:
@@ -53,4 +54,9 @@ def provision(host_file: HostFile, host: Host, *, listener: Listener) -> Outcome
     last. A run that was cut is continued by the next.
     """
     facts = Facts(host)
-    return converge_apply(facts, list(operations(host_file)), listener)
+    going_ahead = Ahead(host, builds(host_file))
+    wanted = list(operations(host_file, going_ahead.build))
+    # Planned first: nothing is sent to a machine that is refused.
+    if converge_plan(facts, wanted).changes:
+        going_ahead.begin(facts)
+    return converge_apply(facts, wanted, listener)
