@@ -27,10 +27,10 @@ check: .venv/ready tools ## format, lint, types, floors and unit tests: under a 
 	@$(BIN)/pytest tests/unit -n 2 -m "not full"
 
 test: check ## everything, with real hosts, registry and S3 in the lab
-	@sh scripts/lab-tests.sh -m "lab and not full"
+	@$(BIN)/python scripts/lab_tests.py -m "lab and not full"
 
 test-full: check ## the slow suites too: every fault, long fuzzing
-	@TOOLKIT_FULL=1 sh scripts/lab-tests.sh -m "lab or full"
+	@TOOLKIT_FULL=1 $(BIN)/python scripts/lab_tests.py -m "lab or full"
 
 bench: .venv/ready ## print the tables of benchmarks/README.md, measured here and now
 	@$(BIN)/python -m benchmarks.converge

@@ -18,6 +18,7 @@ from benchmarks.measure import Sample
 from toolkit.lab import Link
 
 ROUND_TRIP = 0.040
+LINK = 100
 COLUMNS = ("", "wall", "ratio", "CPU here", "most memory", "logins")
 
 # The recommended extras are left out by both sides.
@@ -32,11 +33,13 @@ def main() -> None:
     ground = Ground()
     try:
         _print(_about())
-        for part in no_change(ground, options.rounds):
-            _print(part)
-        _print(cold_start(options.rounds))
+        if not options.first_only:
+            for part in no_change(ground, options.rounds):
+                _print(part)
+            _print(cold_start(options.rounds))
         if options.first:
-            _print(first_provision(ground, options.first))
+            for slow in (False, True):
+                _print(first_provision(ground, options.first, slow=slow))
     finally:
         if not options.keep:
             ground.remove()
@@ -46,6 +49,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contender; the median counts")
     parser.add_argument("--first", type=int, default=3, help="bare machines for each side of the first provision")
+    parser.add_argument("--first-only", action="store_true", help="measure first provisions and nothing else")
     parser.add_argument("--keep", action="store_true", help="leave the host in the lab")
     return parser.parse_args()
 
@@ -120,18 +124,28 @@ def cold_start(rounds: int) -> str:
     return "### Cold start\n\n" + measure.table(("", "wall", "CPU here", "most memory"), rows)
 
 
-def first_provision(ground: Ground, machines: int) -> str:
-    """Measure a bare machine's first provision against apt installing the same packages on another bare machine."""
-    ground.fresh()
+def first_provision(ground: Ground, machines: int, *, slow: bool) -> str:
+    """Measure a bare machine's first provision against apt installing the same packages on another bare machine.
+
+    `slow` has apt fetch no faster than many a server can; otherwise the mirror is as near as it gets.
+    """
+    _bare_machine(ground, slow)
     before = ground.packages()
     ours, bare = [], []
     for _ in range(machines):
-        ground.fresh()
+        _bare_machine(ground, slow)
         ours.append(measure.run((INVOKE, "provision", "--host", "lab-bench"), cwd=ROOT))
         packages = ground.packages() - before
-        ground.fresh()
+        _bare_machine(ground, slow)
         bare.append(_bare_install(ground, packages))
-    return _first_table(measure.median(ours), measure.median(bare), len(packages))
+    title = f"packages at {LINK} Mbit/s" if slow else "packages from this machine"
+    return _first_table(title, measure.median(ours), measure.median(bare), len(packages))
+
+
+def _bare_machine(ground: Ground, slow: bool) -> None:
+    ground.fresh()
+    if slow:
+        ground.ssh(f"echo 'Acquire::http::Dl-Limit \"{LINK * 1000 // 8}\";' >/etc/apt/apt.conf.d/90-bench")
 
 
 def _bare_install(ground: Ground, packages: set[str]) -> Sample:
@@ -139,12 +153,12 @@ def _bare_install(ground: Ground, packages: set[str]) -> Sample:
     return measure.run(ground.lab.ssh_command(ground.vps, "sudo", "sh", "-c", shlex.quote(install)), cwd=ROOT)
 
 
-def _first_table(ours: Sample, bare: Sample, count: int) -> str:
+def _first_table(title: str, ours: Sample, bare: Sample, count: int) -> str:
     rows = [
         (name, f"{one.wall:.1f} s", f"{one.wall / bare.wall:.2f}×")
         for name, one in (("`invoke provision`", ours), (f"`apt-get install` of the same {count} packages", bare))
     ]
-    return "### First provision of a bare machine\n\n" + measure.table(("", "wall", "ratio"), rows)
+    return f"### First provision of a bare machine, {title}\n\n" + measure.table(("", "wall", "ratio"), rows)
 
 
 if __name__ == "__main__":

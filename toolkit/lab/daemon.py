@@ -1,8 +1,11 @@
 """An Engine that answers: the one that runs, or, for root on Debian, one that is installed and started here."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from toolkit.lab.engine import Engine, finish
@@ -17,6 +20,13 @@ LOG = Path("/var/log/dockerd-lab.log")
 
 def ensure_engine(engine: Engine, listener: Listener, clock: Clock) -> None:
     """Return once `docker version` answers; raises LabError that says exactly what is missing."""
+    if _complaint(engine) is None:
+        return
+    with one_at_a_time("engine"):
+        _have_engine(engine, listener, clock)
+
+
+def _have_engine(engine: Engine, listener: Listener, clock: Clock) -> None:
     complaint = _complaint(engine)
     if complaint is None:
         return
@@ -26,6 +36,16 @@ def ensure_engine(engine: Engine, listener: Listener, clock: Clock) -> None:
         install("docker.io", listener=listener)
     _start(listener)
     _wait(engine, clock)
+
+
+@contextmanager
+def one_at_a_time(name: str) -> Iterator[None]:
+    """Hold, across the labs of this user, what they share on this machine; the lock ends with its holder."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "toolkit/lab"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name.replace('/', '-')}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def install(*packages: str, listener: Listener) -> None:

@@ -8,10 +8,10 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
 
 from toolkit.lab import daemon, mirror
 from toolkit.lab.engine import Engine
@@ -48,16 +48,14 @@ class Pictures:
     def __init__(self, engine: Engine, listener: Listener) -> None:
         self._engine = engine
         self._listener = listener
-        # Boxes come up side by side: the second one that needs an image waits for the first.
-        self._locks: defaultdict[str, Lock] = defaultdict(Lock)
 
     def base(self, suite: str) -> str:
         """Return the base image of a suite: a minimal Debian with its apt sources."""
         found = mirror.local()
         recipe = repr((_TUNING, found.sources(suite))) if found else _PULLED
         name = f"toolkit-base:{suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-        with self._locks[name]:
-            if not self._there(name):
+        with self._missing(name) as missing:
+            if missing:
                 self._listener.line(f"building a Debian base ({suite})")
                 self._bootstrap(suite, name, found) if found else self._pull(suite, name)
         return name
@@ -73,8 +71,8 @@ class Pictures:
     def over(self, base: str, folder: Path, suite: str, repository: str) -> str:
         """Return the image built from a folder on top of another image, which it gets as BASE."""
         name = f"{repository}:{suite}-{fingerprint(folder, base)}"
-        with self._locks[name]:
-            if not self._there(name):
+        with self._missing(name) as missing:
+            if missing:
                 self._listener.line(f"building {repository} ({suite})")
                 label = f"{LABEL}={name}"
                 options = ("--quiet", "--force-rm", "--build-arg", f"BASE={base}", "--label", label, "--tag", name)
@@ -85,6 +83,15 @@ class Pictures:
         """Remove every image the lab made. One that a container of another lab runs stays: the Engine refuses."""
         for name in sorted(set(self._engine.labelled("image", LABEL))):
             self._engine.ask("image", "rm", "--force", name)
+
+    @contextmanager
+    def _missing(self, name: str) -> Iterator[bool]:
+        """Say whether an image has to be built. Whoever needs it meanwhile, in this lab or another, waits for it."""
+        if self._there(name):
+            yield False
+            return
+        with daemon.one_at_a_time(name.rpartition("-")[0]):
+            yield not self._there(name)
 
     def _there(self, name: str) -> bool:
         return self._engine.inspect("image", name) is not None

@@ -1,0 +1,82 @@
+"""Runs the tests that need the lab in two labs side by side, each with half of the files.
+
+Within a lab it is one test at a time: some take a service away for a while. The tests start their lab themselves and
+end what they started; the second lab is that of a copy of this checkout. Two labs make a busy machine, so what fails
+there is run again alone: it is named as having failed beside the other lab, and how it ends alone is what counts.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPY = ROOT / "build/second-lab"
+# What a checkout makes for itself, or is its own history.
+LEFT_OUT = (".venv", ".lab", "build", ".git", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache")
+# What is in no lab belongs to the first; both then take about as long.
+HALVES = (("tests/unit", "tests/lab/test_[a-d]*.py"), ("tests/lab/test_[e-z]*.py",))
+
+
+@dataclass(frozen=True)
+class Half:
+    """Some files of tests in one checkout; `name` begins each line of what they say."""
+
+    name: str
+    tree: Path
+    patterns: Sequence[str]
+
+    def run(self, *options: str) -> int:
+        files = [str(path.relative_to(self.tree)) for one in self.patterns for path in sorted(self.tree.glob(one))]
+        argv = [".venv/bin/pytest", *files, "-v", "--durations=10", *options]
+        with subprocess.Popen(
+            argv, cwd=self.tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as running:
+            assert running.stdout is not None
+            for line in running.stdout:
+                _say(f"{self.name}| {line.rstrip()}")
+        return running.returncode
+
+
+def main(options: Sequence[str]) -> int:
+    _lay_copy()
+    halves = [Half(str(number), tree, HALVES[number - 1]) for number, tree in enumerate((ROOT, COPY), start=1)]
+    with ThreadPoolExecutor(2) as pool:
+        codes = list(pool.map(lambda half: half.run(*options), halves))
+    worst = 0
+    for half, code in zip(halves, codes, strict=True):
+        if code:
+            _say(f"→ half {half.name} ended with {code} beside the other lab; what failed is run again alone")
+            again = half.run("--last-failed", "--last-failed-no-failures=none", *options)
+            _say(
+                f"→ half {half.name} alone: "
+                + (f"still failing ({again})" if again else "passed; see above what did not")
+            )
+            worst = worst or again
+    shutil.rmtree(COPY)
+    return worst
+
+
+def _lay_copy() -> None:
+    """Have this checkout once more. One that a run left which was cut may still have its lab."""
+    if COPY.exists():
+        subprocess.run([".venv/bin/invoke", "lab.down"], cwd=COPY, check=False)
+        shutil.rmtree(COPY)
+    shutil.copytree(ROOT, COPY, symlinks=True, ignore=lambda folder, names: _left_out(Path(folder), names))
+    (COPY / ".venv").symlink_to(ROOT / ".venv")
+
+
+def _left_out(folder: Path, names: Sequence[str]) -> set[str]:
+    return {name for name in names if (folder == ROOT and name in LEFT_OUT) or name == "__pycache__"}
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
