@@ -174,6 +174,9 @@ def test_every_command_of_the_page_does_what_it_says(desk: Desk) -> None:
     report = json.loads((repository / "report.json").read_text())
     assert report["sound"]
     assert len(report["findings"]["healed"]) >= 4
+    metrics = (repository / "verify.prom").read_text()
+    assert 'toolkit_verify_sound{host="prod",keyed="true"} 1\n' in metrics
+    assert 'toolkit_verify_locked_until_timestamp_seconds{host="prod",epoch=' in metrics
     check_what_was_said(said)
     sealed = (repository / "prod-1.tar.zst.age").read_bytes()
     assert age.sealed_for(sealed) == len(recipients.read(repository))
@@ -189,7 +192,7 @@ def check_what_was_said(said: dict[str, str]) -> None:
     assert len(by_verb["backup.find"].splitlines()) == 2
     assert "added     files/orders/2.json\n" in by_verb["backup.diff"]
     assert "changed   files/shop.sql\n" in by_verb["backup.diff"]
-    assert "snapshot 2 is now pinned" in said["invoke backup.verify --host prod --keyed"]
+    assert "snapshot 2 is now pinned" in said["invoke backup.verify --host prod --keyed --metrics verify.prom"]
     assert "0 epochs are gone" in by_verb["backup.expire"]
 
 

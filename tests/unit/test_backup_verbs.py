@@ -5,8 +5,10 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,16 @@ from toolkit.config.load import load
 from toolkit.crypto import age
 from toolkit.host.fake import FakeHost
 from toolkit.repository import Terms, Tree, backup
+from toolkit.repository.expire import Epoch
+from toolkit.repository.verify import Findings
 from toolkit.store.directory import DirectoryStore
 from toolkit.vault.identity import Keyring
 from toolkit.words.errors import ConfigError, Denied, SecretError
 from toolkit.words.values import Duration
 from toolkit.workflows import backups as workflow
+from toolkit.workflows import backups_metrics
 from toolkit.workflows.backups import Backups
+from toolkit.workflows.backups_verify import Verification
 
 ROOT = Path(__file__).parents[2]
 
@@ -269,6 +275,28 @@ def test_a_share_of_the_packs_is_said(kept: Site, say: Said) -> None:
     assert say.json("verify")["days"] == 30
     assert say.json("verify", "--keyed")["days"] == 90
     assert say.json("verify", "--keyed", "--all")["findings"]["packs"] >= 2
+
+
+def test_what_a_verification_found_is_written_for_whoever_scrapes(damaged: Damaged, say: Said, tmp_path: Path) -> None:
+    file = tmp_path / "verify.prom"
+    say("verify", "--keyed", "--all", "--metrics", str(file), code=23)
+    told = dict(line.rsplit(" ", 1) for line in file.read_text().splitlines() if not line.startswith("#"))
+    labels = '{host="prod",keyed="true"}'
+    values = {name: float(told[f"toolkit_verify_{name}{labels}"]) for name in ("sound", "damaged", "round_days")}
+    assert values == {"sound": 0, "damaged": 1, "round_days": 1}
+    assert float(told[f"toolkit_verify_touched_snapshots{labels}"]) >= 1
+    assert abs(float(told[f"toolkit_verify_last_timestamp_seconds{labels}"]) - time.time()) < 600
+    # A directory locks nothing.
+    assert not any("locked_until" in name for name in told)
+    assert "cannot write" in say("verify", "--metrics", str(tmp_path / "no" / "x"), code=10)
+
+
+def test_an_epoch_tells_until_when_it_is_locked() -> None:
+    epoch = Epoch("20260101-0123abcd", (), {}, datetime(2026, 3, 1, tzinfo=UTC))
+    text = backups_metrics.text(Verification("prod", False, 30, 4, Findings(snapshots=2)), [epoch], 1e9)
+    line = 'toolkit_verify_locked_until_timestamp_seconds{host="prod",epoch="20260101-0123abcd"} 1772323200'
+    assert line in text.splitlines()
+    assert 'toolkit_verify_sound{host="prod",keyed="false"} 1' in text.splitlines()
 
 
 def test_recipients_that_were_added_are_pinned_once_a_snapshot_is_sealed_for_them(kept: Site, say: Said) -> None:

@@ -6,6 +6,7 @@ Exit code 3 says that the result is not all of it, or that damage was worked aro
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -146,6 +147,7 @@ def dump(_: Context, path: str, host: str = "", snapshot: str = "latest") -> int
     help={
         "keyed": "open everything with your identity too, and follow the host to its newest snapshot",
         "all": "look at every pack, not only at today's share of them",
+        "metrics": "a file to write the result to, for Prometheus' text file collector",
     }
 )
 def verify(
@@ -153,14 +155,18 @@ def verify(
     host: str = "",
     keyed: bool = False,
     all: bool = False,  # noqa: A002 - the option's name
+    metrics: str = "",
     json: bool = False,
 ) -> int:
     """Check that backups are whole. Exit code 23 when they are damaged, 3 when older versions make up for it."""
     from toolkit.words.clock import SystemClock
+    from toolkit.workflows import backups_metrics
     from toolkit.workflows import backups_verify as workflow
 
-    backups = _backups(host)
-    done = workflow.check(backups, keyed=keyed, everything=all, listener=listener(json), clock=SystemClock())
+    backups, clock = _backups(host), SystemClock()
+    done = workflow.check(backups, keyed=keyed, everything=all, listener=listener(json), clock=clock)
+    if metrics:
+        backups_metrics.write(Path(metrics), backups, done, clock.wall())
     shown.verification(done, json=json)
     return DAMAGED if not done.findings.sound else INCOMPLETE if done.findings.healed else 0
 
@@ -185,7 +191,6 @@ def restore(
     json: bool = False,
 ) -> int:
     """Bring a snapshot back into a directory of this machine. Exit code 3 when that is not all there was."""
-    from pathlib import Path
 
     from toolkit.repository import How
     from toolkit.words.clock import SystemClock
