@@ -294,6 +294,26 @@ def test_a_full_disk_fails_and_the_next_run_goes_on(backed: Backed) -> None:
     backed.back_up()
 
 
+def test_a_host_looks_by_itself_how_old_its_newest_backup_is(backed: Backed) -> None:
+    check = "systemctl start toolkit-backup-check.service"
+    said = backed.repo.on_host(f"systemctl is-active toolkit-backup-check.timer; {check} && echo young")
+    assert said.split() == ["active", "young"]
+    backed.repo.on_host(RECEIVE + ": >/run/received")
+    # As if no run had ever succeeded since it was asked for.
+    backed.repo.on_host(f"cd {STATE} && mv runs.jsonl kept && touch -d '9 days ago' /etc/toolkit/backup.json")
+    try:
+        words = "journalctl --unit toolkit-backup-check --output cat --no-pager | tail -5"
+        said = backed.repo.on_host(f"{check} 2>/dev/null || {words}")
+    finally:
+        backed.repo.on_host(f"mv {STATE}/kept {STATE}/runs.jsonl")
+    assert "there is no complete backup yet, and it was asked for 9 d ago" in said
+    until("grep -q backup.stale /run/received", backed.repo, 30)
+    assert backed.back_up()["result"] == "complete"
+    until("grep -q backup.recovered /run/received", backed.repo, 30)
+    assert backed.told() == ["backup.stale", "backup.recovered"]
+    assert backed.repo.on_host(f"{check} && echo young").strip() == "young"
+
+
 def test_two_never_run_at_once_and_one_that_is_killed_is_gone_on_with(backed: Backed) -> None:
     backed.repo.on_host(RECEIVE + "head -c 12M /dev/urandom >/srv/files/noise; : >/run/received")
     backed.change(bandwidth="1MB", pause={"services": ["worker"], "until": "read"})

@@ -17,7 +17,7 @@ import pytest
 from tests.repository_setup import OPERATOR, RECIPIENTS
 from toolkit.agent import audit
 from toolkit.agent.__main__ import main
-from toolkit.agent.backup import access, gather, metrics, record, run, steer, tell
+from toolkit.agent.backup import access, gather, metrics, record, run, stale, steer, tell
 from toolkit.agent.backup.desk import Desk
 from toolkit.agent.backup.odd import odd
 from toolkit.agent.backup.record import CUT_OFF, Run
@@ -263,6 +263,41 @@ def test_one_that_was_cut_off_is_written_down_once_and_told(paths: Paths) -> Non
     done = run.run(paths)
     assert done is not None and done.good
     assert kinds(paths) == ["backup.failed", "backup.recovered"]
+
+
+def test_a_newest_backup_that_is_too_old_is_told_once_and_so_is_the_next_one(paths: Paths) -> None:
+    give(paths, stale=3600.0)
+    done = run.run(paths)
+    assert done is not None
+    assert stale.check(paths, done.at + 3600) == ""
+    told = stale.check(paths, done.at + 7200)
+    assert told == "the newest complete backup is 2 h old, and 1 h are allowed"
+    assert stale.check(paths, done.at + 9000).startswith("the newest complete backup is 2")
+    assert kinds(paths) == ["backup.stale"]
+    run.run(paths)
+    assert kinds(paths) == ["backup.stale", "backup.recovered"]
+    run.run(paths)
+    assert kinds(paths) == ["backup.stale", "backup.recovered"]
+
+
+def test_a_host_that_was_never_backed_up_is_too_old_from_when_it_was_asked_for(
+    paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(paths, stale=3600.0)
+    assert main(["--root", str(paths.root), "backup", "check"]) == 0
+    os.utime(paths.duty, (1000, 1000))
+    record.add(paths, made(result="failed", said="the store is away"))
+    assert main(["--root", str(paths.root), "backup", "check"]) != 0
+    assert "there is no complete backup yet, and it was asked for " in capsys.readouterr().err
+    assert kinds(paths) == ["backup.stale"]
+    [waiting] = outbox.waiting(paths)
+    assert "the last run failed: the store is away" in (waiting.message() or {})["text"]
+    assert audit.read(paths, 9)[-1]["result"] == "stale"
+
+
+def test_where_nobody_says_how_old_one_may_be_none_is_too_old(paths: Paths) -> None:
+    give(paths)
+    assert stale.check(paths, 10**12) == ""
 
 
 def test_after_a_boot_what_was_cut_off_or_missed_is_begun_at_once(paths: Paths) -> None:

@@ -41,9 +41,12 @@ def converged(orders: backup.Orders = ORDERS) -> FakeFacts:
     unit = backup.UNIT.format(folder="/opt/toolkit", entry=backup.ENTRY, nice=orders.nice)
     facts.tell(files.text(f"{UNITS}/{backup.SERVICE}"), said(unit))
     facts.tell(files.text(f"{UNITS}/{backup.SETTLE}"), said(backup.SETTLES))
-    for name in (backup.SERVICE, backup.SETTLE):
+    facts.tell(files.text(f"{UNITS}/{backup.CHECK}"), said(backup.CHECKS))
+    facts.tell(files.text(f"{UNITS}/{backup.CHECK_TIMER}"), said(backup.HOURLY))
+    for name in (backup.SERVICE, backup.SETTLE, backup.CHECK):
         facts.tell(systemd.state(name), RUNNING)
     facts.tell(systemd.state(backup.SHIP), UNKNOWN)
+    facts.tell(systemd.state(backup.CHECK_TIMER), RUNNING if orders.duty.stale else UNKNOWN)
     facts.tell(apt.INSTALLED, "")
     times = backup.TIMES.format(
         text="daily", folder="/opt/toolkit", calendar="*-*-* 0:0:00", jitter=int(orders.jitter or 0)
@@ -69,6 +72,24 @@ def test_a_missed_run_is_caught_up_with_and_hosts_do_not_begin_together() -> Non
     assert [change.summary for change in rest] == [
         f"enable {backup.TIMER}", f"let systemd read {backup.TIMER}", f"enable {backup.TIMER}", f"start {backup.TIMER}",
     ]  # fmt: skip
+
+
+def test_a_host_that_knows_how_old_a_backup_may_be_looks_every_hour_by_a_timer_of_its_own() -> None:
+    orders = replace(ORDERS, duty=replace(ORDERS.duty, stale=3600.0))
+    assert changes(backup.operations(orders), converged(orders)) == []
+    facts = converged(orders)
+    facts.tell(files.text(f"{UNITS}/{backup.CHECK_TIMER}"), "absent\n")
+    facts.tell(systemd.state(backup.CHECK_TIMER), UNKNOWN)
+    told = changes(backup.operations(orders), facts)
+    assert f"write {UNITS}/{backup.CHECK_TIMER}" in told
+    assert f"start {backup.CHECK_TIMER}" in told
+    # Nobody looks any more where nobody says how old one may be.
+    facts = converged()
+    facts.tell(systemd.state(backup.CHECK_TIMER), RUNNING)
+    assert changes(backup.operations(ORDERS), facts) == [
+        f"disable {backup.CHECK_TIMER}",
+        f"stop {backup.CHECK_TIMER}",
+    ]
 
 
 def test_access_that_changed_is_handed_over_and_never_shown() -> None:
@@ -180,6 +201,7 @@ def test_a_backup_file_becomes_what_its_host_is_told(root: Path) -> None:
         bandwidth=1_000_000,
         odd=Odd(20, 50),
         every=21600.0,
+        stale=43200.0,
     )
     assert orders.ca == "the authority"
     assert {name: value.reveal() for name, value in orders.access().items()} == {

@@ -19,6 +19,7 @@ CA = "/etc/toolkit/backup-ca.pem"
 STATE = "/var/lib/toolkit/backup"
 SERVICE, TIMER, SETTLE = "toolkit-backup.service", "toolkit-backup.timer", "toolkit-backup-settle.service"
 SHIP = "toolkit-backup-wal.service"
+CHECK, CHECK_TIMER = "toolkit-backup-check.service", "toolkit-backup-check.timer"
 CRON = "/etc/cron.d/toolkit-backup"
 
 # 24 is no failure of this one: somebody else backs up already. It is killed before a database is when memory is short.
@@ -73,6 +74,31 @@ LimitCORE=0
 
 [Install]
 WantedBy=multi-user.target
+"""
+# Beside the timer of backups, which may be what does not work.
+CHECKS = f"""\
+[Unit]
+Description=Whether this host's newest backup is young enough
+Documentation=file:{FOLDER}
+
+[Service]
+Type=oneshot
+ExecStart={ENTRY} backup check
+UMask=0077
+LimitCORE=0
+"""
+HOURLY = f"""\
+[Unit]
+Description=When this host looks at how old its newest backup is
+Documentation=file:{FOLDER}
+
+[Timer]
+OnCalendar=hourly
+RandomizedDelaySec=300
+Persistent=true
+
+[Install]
+WantedBy=timers.target
 """
 # Cron would mail what is said; the journal is where everything else is.
 TAB = """\
@@ -132,6 +158,7 @@ def operations(orders: Orders | None) -> list[Operation]:
         systemd.units(systemd.Wanted(SERVICE, service), systemd.Wanted(SETTLE, SETTLES, enabled=True), restart=False),
         systemd.service(SETTLE, running=None),
         *_schedule(orders),
+        *(_checks() if orders.duty.stale else [none_of(CHECK_TIMER)]),
         *(_ships() if orders.duty.wal else [none_of(SHIP)]),
     ]
 
@@ -143,6 +170,11 @@ def _ships() -> list[Operation]:
         systemd.service(SHIP),
         systemd.current(SHIP, *read),
     ]
+
+
+def _checks() -> list[Operation]:
+    units = systemd.units(systemd.Wanted(CHECK, CHECKS), systemd.Wanted(CHECK_TIMER, HOURLY, enabled=True))
+    return [units, systemd.service(CHECK_TIMER)]
 
 
 def _schedule(orders: Orders) -> Iterator[Operation]:
@@ -181,8 +213,10 @@ def none_of(facts: Facts, name: str) -> Iterator[Change]:
 @operation
 def nobody_backs_up(facts: Facts) -> Iterator[Change]:
     """Ensure that nothing starts backups any more. What was remembered of them stays, for whoever begins again."""
-    facts.need(*(systemd.state(unit) for unit in (TIMER, SETTLE, SHIP)), files.text(CRON), files.text(DUTY))
-    for unit in (TIMER, SETTLE, SHIP):
+    facts.need(
+        *(systemd.state(unit) for unit in (TIMER, SETTLE, SHIP, CHECK_TIMER)), files.text(CRON), files.text(DUTY)
+    )
+    for unit in (TIMER, SETTLE, SHIP, CHECK_TIMER):
         yield from none_of(unit)(facts)
     yield from files.absent(CRON)(facts)
     yield from files.absent(DUTY)(facts)

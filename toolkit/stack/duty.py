@@ -47,6 +47,8 @@ class Odd:
 class Duty:
     """`every` is the longest time between two runs, 0 where nobody starts one; `stack` may be empty.
 
+    `stale` is how old the newest complete backup may be, 0 where nobody says.
+
     `sources` has the fields of `toolkit.sources.corrections.Wanted` that a person gave.
     """
 
@@ -66,6 +68,7 @@ class Duty:
     bandwidth: int | None = None
     odd: Odd | None = None
     every: float = 0.0
+    stale: float = 0.0
     format: str = FORMAT
 
     def dumps(self) -> str:

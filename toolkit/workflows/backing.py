@@ -68,6 +68,7 @@ def duty(backups: "Backups") -> Duty:
         bandwidth=int(said.bandwidth) if said.bandwidth else None,
         odd=Odd(alarm.size, alarm.count) if alarm else None,
         every=float(said.schedule.gap) if said.schedule else 0.0,
+        stale=float(said.stale_after or 0),
     )
 
 

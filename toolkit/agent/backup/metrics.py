@@ -56,6 +56,7 @@ def _lines(found: Iterable[_Metric]) -> str:
 def _metrics(duty: Duty, runs: Sequence[Run], working_since: float) -> Iterator[_Metric]:
     yield "lock_since_timestamp_seconds", "gauge", "When the run at work began; 0 while none is.", [("", working_since)]
     yield "period_seconds", "gauge", "Longest time between two runs as scheduled; 0: by hand.", [("", duty.every)]
+    yield "stale_after_seconds", "gauge", "How old the newest complete one may be; 0: nobody says.", [("", duty.stale)]
     good = next((run for run in reversed(runs) if run.good), None)
     yield (
         "last_success_timestamp_seconds",

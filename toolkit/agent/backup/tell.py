@@ -9,6 +9,7 @@ from typing import Any
 
 from toolkit.agent import audit, notify
 from toolkit.agent.backup.record import FAILED, STOPPED, Run
+from toolkit.agent.backup.stale import over
 from toolkit.agent.notify import Event
 from toolkit.agent.paths import Paths
 from toolkit.repository.manifest import COMPLETE, INCOMPLETE
@@ -18,8 +19,11 @@ from toolkit.words.values import Duration, Secret, Size
 PING_WITHIN = 10.0
 
 
-def events(duty: Duty, run: Run, before: Run | None) -> list[Event]:
-    """Return what people are told: failures, what is missing, what is odd, and the first success after trouble."""
+def events(duty: Duty, run: Run, before: Run | None, *, stale: bool = False) -> list[Event]:
+    """Return what people are told: failures, what is missing, what is odd, and the first success after trouble.
+
+    `stale` says that they were told of backups that had become too old.
+    """
     subject, found = duty.stack or duty.host, []
     details: Mapping[str, Any] = {
         "result": run.result, "code": run.code, "snapshot": run.snapshot, "who": run.who,
@@ -36,7 +40,7 @@ def events(duty: Duty, run: Run, before: Run | None) -> list[Event]:
     elif run.result not in (COMPLETE, STOPPED):
         title = "the backup failed" if run.result == FAILED else "the backup was cut off"
         event("failed", "error", title, f"{run.said}\n{run.hint}".strip())
-    elif run.good and before is not None and before.result not in (COMPLETE, STOPPED):
+    elif run.good and (stale or (before is not None and before.result not in (COMPLETE, STOPPED))):
         event("recovered", "info", f"backups work again: {run.snapshot}, {Size(run.bytes)}")
     if run.odd:
         event("anomaly", "warning", "the backup is not like the ones before", "\n".join(run.odd))
@@ -48,7 +52,7 @@ def tell(paths: Paths, duty: Duty, run: Run, before: Run | None) -> None:
     took = round(run.ended - run.at, 1)
     about = {"stack": duty.stack, "who": run.who, "result": run.result, "code": run.code, "took": took}
     audit.record(paths, "backup", **about, snapshot=run.snapshot, bytes=run.bytes, said=run.said.partition("\n")[0])
-    for event in events(duty, run, before):
+    for event in events(duty, run, before, stale=run.good and over(paths)):
         with suppress(OSError, ValueError):
             notify.post(paths, event)
 

@@ -21,6 +21,7 @@ def arguments(verbs: Any) -> None:
         ("state", state, "say what is to be backed up, who is at work and how the last runs went, as JSON"),
         ("sources", sources, "say what a backup would capture and why, as JSON"),
         ("ship", ship, "ship the log of databases for as long as it runs; systemd starts it"),
+        ("check", check, "fail, and have it told, where the newest complete backup is too old; a timer starts it"),
         ("settle", settle, "end what was cut off; runs at boot and after a run that was killed"),
     ):
         parser = backup.add_parser(name, help=text)
@@ -128,3 +129,10 @@ def settle(paths: Paths, given: Namespace) -> int:
     from toolkit.agent.backup import run as work
 
     return answers.done(lambda: work.settle(paths, again=given.again))
+
+
+def check(paths: Paths, _given: Namespace) -> int:
+    from toolkit.agent import answers
+    from toolkit.agent.backup import stale
+
+    return answers.done(lambda: stale.ask(paths, time.time()))
