@@ -1,6 +1,5 @@
 """The agent on a real host: no package index there, secrets in memory, and a reboot with and without holes."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -75,34 +74,25 @@ def guest(lab: Lab, vps: Vps) -> Iterator[Guest]:
 
 
 def test_the_agent_from_a_bare_host_to_a_reboot_with_a_hole(guest: Guest) -> None:
-    assert_installed_and_quick(guest)
-    assert_delivered_fast_and_to_their_owner_alone(guest)
+    assert_installed(guest)
+    assert_delivered_to_their_owner_alone(guest)
     assert_a_full_tmpfs_changes_nothing(guest)
     assert_back_after_a_reboot(guest)
     assert_docker_waits_for_a_hole_to_be_filled(guest)
     assert_upgrades_and_downgrades(guest)
 
 
-def assert_installed_and_quick(guest: Guest) -> None:
+def assert_installed(guest: Guest) -> None:
     again = plan(Facts(guest.host), operations(guest.file))
     assert (again.changes, again.round_trips) <= (0, 2)
     assert guest.says("systemctl is-active toolkit-secrets docker").split() == ["active", "active"]
     assert guest.says("stat -c '%a %U' /opt/toolkit/current/bin/agent") == "755 root"
-    took = []
-    for _ in range(5):
-        start = time.monotonic()
-        guest.host.run(command(machine.ENTRY, "version"))
-        took.append(time.monotonic() - start)
-    assert min(took) < 0.4
     assert guest.says("systemctl stop toolkit-secrets; systemctl is-active docker") == "active"
 
 
-def assert_delivered_fast_and_to_their_owner_alone(guest: Guest) -> None:
+def assert_delivered_to_their_owner_alone(guest: Guest) -> None:
     fifty = {f"secret{number}": b"value %d" % number for number in range(50)}
-    start = time.monotonic()
     receipt = guest.put(fifty)
-    took = time.monotonic() - start
-    assert took < 1
     assert len(receipt["written"]) == 50
     assert receipt["in_memory"] == (guest.says("grep -c noswap /proc/mounts") != "0")
     place = guest.path("secret7", b"value 7")

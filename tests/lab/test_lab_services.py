@@ -65,9 +65,7 @@ def test_a_known_token_logs_in_and_a_wrong_one_does_not(lab: Lab, registry: str)
 
 def test_only_what_changed_is_published(lab: Lab, registry: str, example: Path) -> None:
     publish(lab, example)
-    start = time.monotonic()
     assert publish(lab, example) == []
-    assert time.monotonic() - start < 10
     (example / "images" / "hello" / "hello").write_text("hello again\n")
     assert publish(lab, example) == [REFERENCE, "docker.io/library/hello:1"]
 
