@@ -29,7 +29,7 @@ from toolkit.workflows.attempt import required
 from toolkit.workflows.backups import Backups
 from toolkit.workflows.steering import Following
 
-_CONTAINERS = """
+CONTAINERS = """
 ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$1") || exit
 [ -n "$ids" ] && exec docker inspect $ids
 echo '[]'
@@ -64,6 +64,11 @@ class Plan:
     others: tuple[str, ...] = ()
     """Sources of the snapshot that were not asked for."""
 
+    at: str = ""
+    """The moment to which a database is brought, from the base that `snapshot` names and the log after it."""
+
+    shippings: int = 0
+
 
 @dataclass(frozen=True)
 class Restore:
@@ -97,7 +102,7 @@ def prepare(
     snapshot = repository.newest() if which == "latest" else repository.open(repository.find(which))
     trees = trees_of(backups)
     _refuse_unknown(snapshot, sources, trees)
-    found: list[Inspected] = [] if to else json.loads(host.run(script(_CONTAINERS, stack)).text)
+    found: list[Inspected] = [] if to else json.loads(host.run(script(CONTAINERS, stack)).text)
     plan = _plan(host.name, stack, snapshot, found, sources, trees, clock)
     reach = reach_of(backups)
     wish = Wish(
@@ -163,10 +168,15 @@ def _plan(
         outcome=document.outcome,
         sources=tuple(_row(one.name, one.service, one.volumes, one.place.path, snapshot) for one in chosen),
         left=tuple(pair for pair in found.unplaced if not wanted or pair[0] in wanted),
-        stops=tuple(sorted({service_of(one) for one in containers if _mounts(one, volumes)})),
+        stops=stopped_by(containers, volumes),
         problems=document.problems,
         others=tuple(sorted(set(sources_in(document.sources, trees)) - names - {name for name, _ in found.unplaced})),
     )
+
+
+def stopped_by(containers: Sequence[Inspected], volumes: set[str]) -> tuple[str, ...]:
+    """The services that use one of these volumes."""
+    return tuple(sorted({service_of(one) for one in containers if _mounts(one, volumes)}))
 
 
 def _mounts(container: Inspected, volumes: set[str]) -> bool:

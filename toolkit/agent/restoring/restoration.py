@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.agent.paths import Paths
-from toolkit.agent.restoring import aside, choice, mark, swap
+from toolkit.agent.restoring import aside, choice, mark, moment, swap
 from toolkit.agent.restoring.mark import LOADING, PASSED, SWAPPING, Mark
 from toolkit.repository.manifest import COMPLETE
 from toolkit.repository.reach import Reach
@@ -24,6 +24,8 @@ from toolkit.repository.read import Snapshot
 from toolkit.repository.restore import How, restore
 from toolkit.sources.docker import Docker
 from toolkit.sources.refill import Layout, Refill, Refilled
+from toolkit.sources.wal_choose import Chosen
+from toolkit.sources.wal_recover import Reached
 from toolkit.stack import stopping
 from toolkit.stack.containers import Verdict
 from toolkit.stack.driver import Driver, Work
@@ -51,6 +53,8 @@ class Restoration:
     def __post_init__(self) -> None:
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
+        self._moment: Chosen | None = None
+        self._reached: list[Reached] = []
 
     def restore(self) -> dict[str, Any]:
         """Put a snapshot's data in the place of what is there. Whatever goes wrong is told in the outcome."""
@@ -113,11 +117,15 @@ class Restoration:
             if not current.undoes and current.id not in [one.id for one in mark.kept(self.desk)]:
                 mark.keep(self.desk, [*mark.kept(self.desk), current])
             mark.end(self.desk)
-            return {**self._told(RESTORED), "kept": current.id, "snapshot": current.snapshot}
+            told = {"kept": current.id, "snapshot": current.snapshot, "taken": current.taken}
+            return {**self._told(RESTORED), **told}
         return self._put_back(current, cause)
 
     def _open(self) -> Snapshot:
         repository = Reach.parse(self.wish.reach, self.secret).repository(self.desk.run, self.site.listener.warn)
+        if self.wish.at:
+            self._moment = moment.chosen(repository, self.wish)
+            return self._moment.base.snapshot
         snapshot = repository.open(repository.find(self.wish.snapshot))
         if snapshot.manifest.outcome != COMPLETE:
             first = next(iter(snapshot.manifest.problems), ("something", "could not be read"))
@@ -137,16 +145,21 @@ class Restoration:
         manifest = self.site.place.manifest(release)
         containers = self.docker.containers(self.site.stack)
         known = choice.described(Paths(self.desk.root), self.docker, self.site.stack, self.site.listener.warn)
-        chosen = choice.chosen(snapshot, containers, self.wish.sources, self.wish.trees, known)
+        if self._moment:
+            listener, wanted = self.site.listener, self._moment.bytes
+            chosen = moment.placed(self._moment, containers, known, listener, self._reached.append)
+        else:
+            chosen = choice.chosen(snapshot, containers, self.wish.sources, self.wish.trees, known)
+            wanted = choice.size(snapshot, chosen)
         for name, why in chosen.unplaced:
             self._note(f"{name} is not restored: {why}")
         restore_id = f"{datetime.now(UTC):%Y%m%dt%H%M%S}-{os.urandom(2).hex()}"
         swaps = aside.swaps_for(self.docker, chosen.parts, restore_id)
-        _check_room(swaps, chosen, snapshot)
+        _check_room(swaps, wanted)
         stopped = aside.with_dependents(manifest, aside.used_by(containers, swaps))
         names = tuple(part.name for part in chosen.parts)
         began = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        what, taken = str(snapshot.name), snapshot.manifest.started
+        what, taken = str(snapshot.name), self.wish.at or snapshot.manifest.started
         current = Mark(restore_id, what, taken, release, self.wish.who, began, swaps, stopped, names)
         return mark.write(self.desk, current), chosen
 
@@ -239,7 +252,9 @@ class Restoration:
     def _finished(
         self, snapshot: Snapshot, current: Mark, done: Sequence[Refilled], verdicts: Sequence[Verdict]
     ) -> dict[str, Any]:
-        told = {**self._told(RESTORED), "snapshot": str(snapshot.name), "taken": snapshot.manifest.started}
+        told = {**self._told(RESTORED), "snapshot": str(snapshot.name), "taken": current.taken}
+        for reached in self._reached:
+            told |= {"at": reached.moment, "last_commit": reached.last_commit}
         kept = [{"volume": one.volume or one.live, "kept": one.beside_volume or one.beside} for one in current.swaps]
         return {
             **told,
@@ -277,11 +292,8 @@ def _by_hand(current: Mark) -> str:
     return f"with {', '.join(current.services)} stopped, let these change places where they are not right: {moves}"
 
 
-def _check_room(swaps: Sequence[swap.Swap], chosen: Layout, snapshot: Snapshot) -> None:
+def _check_room(swaps: Sequence[swap.Swap], wanted: int) -> None:
     """Raise HostError where what is to be loaded will hardly fit beside what is there."""
-    names = [part.name for part in chosen.parts]
-    infos = snapshot.manifest.sources
-    wanted = sum(one.bytes for one in infos if any(one.name == n or one.name.startswith(f"{n}/") for n in names))
     for one in swaps:
         found = os.statvfs(Path(one.live).parent)
         free = found.f_bavail * found.f_frsize
