@@ -51,7 +51,7 @@ def prepare(
     """
     to = parse(at, clock)
     stack = required(backups.described).name
-    source = _source(backups, sources)
+    source = source_of(backups, sources)
     listener.step(f"look for the log of {source} up to {utc(to)}")
     found = choose(backups.log_repository(listener.warn), source, to)
     listener.done(f"a base and {len(found.log)} shippings")
@@ -70,7 +70,7 @@ def reach_of_log(backups: Backups) -> Reach:
     return Reach.of(repository.url, backups.file.root, backups.log_host, pin, identities, backups.operator)
 
 
-def _source(backups: Backups, named: Sequence[str]) -> str:
+def source_of(backups: Backups, named: Sequence[str]) -> str:
     """The database that is meant. Raises ConfigError."""
     shipping = sorted(backups.shipping)
     if len(named) > 1:
