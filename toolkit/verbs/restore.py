@@ -33,7 +33,7 @@ def _backups(described: "HostFile") -> "Backups":
         "source": "only this source, such as postgres/db; may be given again",
         "at": "a database as it was at this moment, such as 2026-11-28T03:00Z; UTC where it names no zone",
         "to": "a directory of the host, new or empty, in place of the stack",
-        "path": "with --to: only what is at and below this path of the snapshot",
+        "path": "only this file or folder, such as volume/files/a.txt; with --to any path of the snapshot",
         "plan": "show what would be replaced and change nothing; exit code 2",
         "yes": "do not ask for the host's name",
     },
@@ -57,8 +57,8 @@ def restore(
     from toolkit.workflows import restoring as workflow
     from toolkit.workflows import restoring_moment as moments
 
-    if path and not to:
-        raise ConfigError("--path takes files out of a snapshot", hint="add --to DIRECTORY, or use --source")
+    if path and source and not to:
+        raise ConfigError("--path names its source itself", hint="leave --source out, or --path")
     if at and (to or path or snapshot != "latest"):
         hint = "it chooses base and log by itself, and restores in place; leave the others out"
         raise ConfigError("--at goes with --source alone", hint=hint)

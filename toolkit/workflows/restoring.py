@@ -6,7 +6,7 @@ run before the host hears of it.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,9 +14,12 @@ from toolkit.config.models import HostFile
 from toolkit.host import Host
 from toolkit.machine.agent import ENTRY
 from toolkit.repository import Snapshot
+from toolkit.repository.browse import entries
 from toolkit.repository.reach import Reach
+from toolkit.sources import within
 from toolkit.sources.docker import Inspected, service_of
 from toolkit.sources.refill import Layout, layout, sources_in
+from toolkit.sources.within import Within
 from toolkit.stack.restoring import FORGET, RESTORE, UNDO, Wish
 from toolkit.words import frames
 from toolkit.words.clock import Clock
@@ -95,15 +98,21 @@ def prepare(
 ) -> Restore:
     """Open the snapshot and say what a restore of it would do. Nothing on the host is touched.
 
-    Raises RepositoryError for a snapshot that cannot be had or trusted, ConfigError for a source that it lacks.
+    Raises RepositoryError for a snapshot that cannot be had or trusted or lacks the path, ConfigError for a source that
+    it lacks, or a path that cannot be put back by itself.
     """
     stack = required(backups.described).name
     repository = backups.repository(listener.warn)
     snapshot = repository.newest() if which == "latest" else repository.open(repository.find(which))
     trees = trees_of(backups)
     _refuse_unknown(snapshot, sources, trees)
+    if to and path and not any(True for _ in entries(snapshot, path)):
+        raise within.missing(snapshot, path)
+    piece = within.find(snapshot, path, trees) if path and not to else None
     found: list[Inspected] = [] if to else json.loads(host.run(script(CONTAINERS, stack)).text)
-    plan = _plan(host.name, stack, snapshot, found, sources, trees, clock)
+    plan = _plan(host.name, stack, snapshot, found, (piece.source,) if piece else sources, trees, clock)
+    if piece:
+        plan = _of_piece(plan, piece)
     reach = reach_of(backups)
     wish = Wish(
         RESTORE,
@@ -172,6 +181,17 @@ def _plan(
         problems=document.problems,
         others=tuple(sorted(set(sources_in(document.sources, trees)) - names - {name for name, _ in found.unplaced})),
     )
+
+
+def _of_piece(whole: Plan, piece: Within) -> Plan:
+    """The plan of a source, for one path of it: the rest of the source is left as it is."""
+    rows = tuple(
+        replace(row, source=piece.path, replaces=f"{row.replaces}: {piece.below}", bytes=piece.bytes)
+        for row in whole.sources
+        if row.source == piece.source
+    )
+    beside = (row.source for row in whole.sources if row.source != piece.source)
+    return replace(whole, sources=rows, others=tuple(sorted({*whole.others, *beside})))
 
 
 def stopped_by(containers: Sequence[Inspected], volumes: set[str]) -> tuple[str, ...]:
