@@ -73,7 +73,7 @@ def documented(kind: str) -> list[str]:
 
 def test_one_file_comes_back_in_its_place_and_undo_brings_the_other_back(site: Kept) -> None:
     site.repo.on_host(f"echo spoiled >{FILES}/0 && chmod 600 {FILES}/0")
-    plan, put_back = documented("piece")
+    plan, put_back = documented("excerpt")
     planned = site.repo.invoke(*plan.split(), "--json")
     assert planned.code == 2, planned
     [row] = planned.data["sources"]

@@ -16,10 +16,10 @@ from toolkit.machine.agent import ENTRY
 from toolkit.repository import Snapshot
 from toolkit.repository.browse import entries
 from toolkit.repository.reach import Reach
-from toolkit.sources import within
+from toolkit.sources import excerpts
 from toolkit.sources.docker import Inspected, service_of
+from toolkit.sources.excerpts import Excerpt
 from toolkit.sources.refill import Layout, layout, sources_in
-from toolkit.sources.within import Within
 from toolkit.stack.restoring import FORGET, RESTORE, UNDO, Wish
 from toolkit.words import frames
 from toolkit.words.clock import Clock
@@ -107,12 +107,12 @@ def prepare(
     trees = trees_of(backups)
     _refuse_unknown(snapshot, sources, trees)
     if to and path and not any(True for _ in entries(snapshot, path)):
-        raise within.missing(snapshot, path)
-    piece = within.find(snapshot, path, trees) if path and not to else None
+        raise excerpts.missing(snapshot, path)
+    excerpt = excerpts.find(snapshot, path, trees) if path and not to else None
     found: list[Inspected] = [] if to else json.loads(host.run(script(CONTAINERS, stack)).text)
-    plan = _plan(host.name, stack, snapshot, found, (piece.source,) if piece else sources, trees, clock)
-    if piece:
-        plan = _of_piece(plan, piece)
+    plan = _plan(host.name, stack, snapshot, found, (excerpt.source,) if excerpt else sources, trees, clock)
+    if excerpt:
+        plan = _of_excerpt(plan, excerpt)
     reach = reach_of(backups)
     wish = Wish(
         RESTORE,
@@ -183,14 +183,14 @@ def _plan(
     )
 
 
-def _of_piece(whole: Plan, piece: Within) -> Plan:
+def _of_excerpt(whole: Plan, excerpt: Excerpt) -> Plan:
     """The plan of a source, for one path of it: the rest of the source is left as it is."""
     rows = tuple(
-        replace(row, source=piece.path, replaces=f"{row.replaces}: {piece.below}", bytes=piece.bytes)
+        replace(row, source=excerpt.path, replaces=f"{row.replaces}: {excerpt.below}", bytes=excerpt.bytes)
         for row in whole.sources
-        if row.source == piece.source
+        if row.source == excerpt.source
     )
-    beside = (row.source for row in whole.sources if row.source != piece.source)
+    beside = (row.source for row in whole.sources if row.source != excerpt.source)
     return replace(whole, sources=rows, others=tuple(sorted({*whole.others, *beside})))
 
 

@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.agent.paths import Paths
-from toolkit.agent.restoring import aside, choice, mark, moment, piece, swap
+from toolkit.agent.restoring import aside, choice, excerpt, mark, moment, swap
 from toolkit.agent.restoring.mark import LOADING, PASSED, SWAPPING, Mark
 from toolkit.repository.manifest import COMPLETE
 from toolkit.repository.reach import Reach
 from toolkit.repository.read import Snapshot
 from toolkit.repository.restore import How, restore
-from toolkit.sources import within
+from toolkit.sources import excerpts
 from toolkit.sources.discover import Found
 from toolkit.sources.docker import Docker, Inspected
+from toolkit.sources.excerpts import Excerpt
 from toolkit.sources.refill import Layout, Refill, Refilled
 from toolkit.sources.wal_choose import Chosen
 from toolkit.sources.wal_recover import Reached
-from toolkit.sources.within import Within
 from toolkit.stack import stopping
 from toolkit.stack.containers import Verdict
 from toolkit.stack.driver import Driver, Work
@@ -57,7 +57,7 @@ class Restoration:
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
         self._moment: Chosen | None = None
-        self._piece: Within | None = None
+        self._excerpt: Excerpt | None = None
         self._reached: list[Reached] = []
 
     def restore(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class Restoration:
             self._note(f"{name} is not restored: {why}")
         _check_room(swaps, wanted)
         stopped = aside.with_dependents(manifest, aside.used_by(containers, swaps))
-        names = (self._piece.path,) if self._piece else tuple(part.name for part in chosen.parts)
+        names = (self._excerpt.path,) if self._excerpt else tuple(part.name for part in chosen.parts)
         began = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         what, taken = str(snapshot.name), self.wish.at or snapshot.manifest.started
         current = Mark(restore_id, what, taken, release, self.wish.who, began, swaps, stopped, names)
@@ -167,10 +167,10 @@ class Restoration:
         """What is filled, what it is exchanged for, and how many bytes that is."""
         trees = self.wish.trees
         if self.wish.path:
-            self._piece = within.find(snapshot, self.wish.path, trees)
-            part = piece.placed(snapshot, self._piece, containers, trees, known)
-            one = aside.swap_within(self.docker, part, self._piece.below, restore_id)
-            return Layout((part,)), (one,), self._piece.bytes
+            self._excerpt = excerpts.find(snapshot, self.wish.path, trees)
+            part = excerpt.placed(snapshot, self._excerpt, containers, trees, known)
+            one = aside.swap_within(self.docker, part, self._excerpt.below, restore_id)
+            return Layout((part,)), (one,), self._excerpt.bytes
         if self._moment:
             chosen = moment.placed(self._moment, containers, known, self.site.listener, self._reached.append)
             wanted = self._moment.bytes
@@ -182,8 +182,8 @@ class Restoration:
     def _load(self, snapshot: Snapshot, current: Mark, chosen: Layout) -> list[Refilled]:
         """Load everything beside, and prove it there. Raises HostError where something is not as it was captured."""
         aside.make(self.docker, current.swaps, current.id)
-        if self._piece:
-            done = [piece.load(snapshot, self._piece, current.swaps[0], self.site.listener)]
+        if self._excerpt:
+            done = [excerpt.load(snapshot, self._excerpt, current.swaps[0], self.site.listener)]
         else:
             done = []
             for one in self._refilled(snapshot, current, chosen):

@@ -8,12 +8,12 @@ import pytest
 
 from tests.repository_setup import Host
 from tests.unit.test_restoring import CONTAINERS, FakeDocker, stream
-from toolkit.agent.restoring import aside, piece
+from toolkit.agent.restoring import aside, excerpt
 from toolkit.agent.restoring.swap import Swap
 from toolkit.repository import Snapshot, Tree
 from toolkit.repository.browse import near
-from toolkit.sources import within
-from toolkit.sources.within import Within
+from toolkit.sources import excerpts
+from toolkit.sources.excerpts import Excerpt
 from toolkit.words.errors import ConfigError, HostError, RepositoryError
 from toolkit.words.report import Silent
 
@@ -50,7 +50,7 @@ def taken(tmp_path: Path) -> Snapshot:
 def test_a_path_of_a_source_with_files_is_found_with_its_size(
     taken: Snapshot, path: str, wanted: tuple[Any, ...]
 ) -> None:
-    assert within.find(taken, path, ("listed",)) == Within(path, *wanted)
+    assert excerpts.find(taken, path, ("listed",)) == Excerpt(path, *wanted)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_path_of_a_source_with_files_is_found_with_its_size(
 )
 def test_what_cannot_be_put_back_by_itself_says_what_can(taken: Snapshot, path: str, complaint: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=complaint) as caught:
-        within.find(taken, path, ("listed",))
+        excerpts.find(taken, path, ("listed",))
     assert hint in caught.value.hint
 
 
@@ -88,10 +88,10 @@ def test_what_was_probably_meant_is_named(taken: Snapshot, path: str, meant: lis
 
 def test_a_path_that_is_not_there_asks_what_was_meant(taken: Snapshot) -> None:
     with pytest.raises(RepositoryError, match=r"has no 'volume/files/lettres'") as caught:
-        within.find(taken, "volume/files/lettres")
+        excerpts.find(taken, "volume/files/lettres")
     assert "did you mean volume/files/letters?" in caught.value.hint
     with pytest.raises(RepositoryError) as nothing:
-        within.find(taken, "volume/files/zzzzzz")
+        excerpts.find(taken, "volume/files/zzzzzz")
     assert nothing.value.hint.startswith("`invoke backup.ls`")
 
 
@@ -207,10 +207,10 @@ def test_a_link_changes_places_itself(volume: Volume, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["letters/2026/may.txt", "letters", "letters/empty", "link"])
-def test_a_piece_is_written_beside_under_its_own_name(taken: Snapshot, volume: Volume, below: str) -> None:
-    found = within.find(taken, f"volume/files/{below}")
+def test_an_excerpt_is_written_beside_under_its_own_name(taken: Snapshot, volume: Volume, below: str) -> None:
+    found = excerpts.find(taken, f"volume/files/{below}")
     one = volume.swap(found.name)
-    done = piece.load(taken, found, one, Silent())
+    done = excerpt.load(taken, found, one, Silent())
     assert done.good, done
     assert [path.name for path in volume.beside.iterdir()] == [found.name]
     written = volume.beside / found.name
@@ -221,10 +221,10 @@ def test_a_piece_is_written_beside_under_its_own_name(taken: Snapshot, volume: V
         assert written.stat().st_mode & 0o777 == 0o750
 
 
-def test_a_piece_belongs_where_its_source_does(taken: Snapshot) -> None:
-    found = within.find(taken, "volume/files/link")
-    assert piece.placed(taken, found, CONTAINERS, {}, ()).volumes == ("shop_files",)
+def test_an_excerpt_belongs_where_its_source_does(taken: Snapshot) -> None:
+    found = excerpts.find(taken, "volume/files/link")
+    assert excerpt.placed(taken, found, CONTAINERS, {}, ()).volumes == ("shop_files",)
     with pytest.raises(HostError, match="no container of the stack has this volume"):
-        piece.placed(taken, found, CONTAINERS[:1], {}, ())
-    listed = within.find(taken, "listed/link", ("listed",))
-    assert piece.placed(taken, listed, (), {"listed": "/srv/x"}, ()).place.path == "/srv/x"
+        excerpt.placed(taken, found, CONTAINERS[:1], {}, ())
+    listed = excerpts.find(taken, "listed/link", ("listed",))
+    assert excerpt.placed(taken, listed, (), {"listed": "/srv/x"}, ()).place.path == "/srv/x"

@@ -1,4 +1,4 @@
-"""Within a source: one file or folder of a snapshot that may be put back by itself, and what is said of any other."""
+"""Excerpts: one file or folder of a snapshot that may be put back by itself, and what is said of any other."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ KINDS = ("volume", "path")
 
 
 @dataclass(frozen=True)
-class Within:
+class Excerpt:
     """One path of a snapshot: in which source, where below that, and how much it is."""
 
     path: str
@@ -28,7 +28,7 @@ class Within:
         return self.below.rpartition("/")[2]
 
 
-def find(snapshot: Snapshot, path: str, trees: Collection[str] = ()) -> Within:
+def find(snapshot: Snapshot, path: str, trees: Collection[str] = ()) -> Excerpt:
     """Find a path that can be put back in place. `trees` names directories of the host that were captured.
 
     Raises ConfigError for one of a database, a whole source or none at all, RepositoryError for one that is not there.
@@ -40,7 +40,7 @@ def find(snapshot: Snapshot, path: str, trees: Collection[str] = ()) -> Within:
         count, size = count + 1, size + entry.size
     if not kind:
         raise missing(snapshot, path)
-    return Within(path, source, path[len(source) + 1 :], kind == "directory", count, size)
+    return Excerpt(path, source, path[len(source) + 1 :], kind == "directory", count, size)
 
 
 def source_of(snapshot: Snapshot, path: str, trees: Collection[str] = ()) -> str:
