@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.repository_setup import RECIPIENTS, Host
+from tests.unit.test_verbs import call
 from toolkit.agent.restoring import moment
 from toolkit.config.load import load
 from toolkit.crypto.signing import VerifyKey
@@ -23,6 +24,7 @@ from toolkit.sources.wal import utc
 from toolkit.sources.wal_choose import Chosen, choose
 from toolkit.stack.restoring import RESTORE, Wish
 from toolkit.vault.identity import Keyring
+from toolkit.verbs import restore_shown
 from toolkit.words.clock import FakeClock
 from toolkit.words.errors import ConfigError, Error, HostError, RepositoryError
 from toolkit.words.report import Silent
@@ -383,3 +385,40 @@ class TestAsked:
 def test_the_moment_of_the_last_shipping_is_one_that_can_be_asked_for(days: Shop) -> None:
     latest = days.refused(5000).hint.rpartition("--at ")[2]
     assert days.choose((datetime.fromisoformat(latest) - at(0)) / timedelta(seconds=1)).to == at(1900)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--at", "yesterday"), "--at 'yesterday' is no moment"),
+        (("--at", "2999-01-01"), "is in the future"),
+        (("--at", "2026-01-01", "--to", "/srv/aside"), "--at goes with --source alone"),
+        (("--at", "2026-01-01", "--path", "volume/files/a"), "--at goes with --source alone"),
+        (("--at", "2026-01-01", "--snapshot", "3"), "--at goes with --source alone"),
+        (("--path", "/"), "--path names a source and what is in it"),
+        (("--path", "volume/files/a", "--source", "volume/files"), "--path names a source and what is in it"),
+    ],
+)
+def test_what_does_not_go_together_ends_before_any_host_is_asked(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], complaint: str
+) -> None:
+    assert call("restore", "--host", "nobody", *words) == ConfigError.exit_code
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert "hint: " in said
+
+
+def shown_outcome(capsys: pytest.CaptureFixture[str], **more: Any) -> str:
+    found = {"result": "restored", "stack": "shop", "host": "prod", "took": 9, "taken": "2026-11-28T03:00:00Z", **more}
+    restore_shown.outcome(found, json=False)
+    return capsys.readouterr().out
+
+
+def test_the_last_line_says_what_is_back_and_which_moment_was_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    one = {"source": "postgres/db", "verdicts": [], "load_seconds": 1, "probe_seconds": 1}
+    said = shown_outcome(capsys, sources=[one], last_commit="2026-11-28T02:59:59.500Z")
+    moment = "has the data of 2026-11-28T03:00:00Z (the last commit in it is of 2026-11-28T02:59:59.500Z)"
+    assert f"postgres/db of shop on prod {moment}, proven and serving" in said
+    both = shown_outcome(capsys, sources=[one, one])
+    assert "\nshop on prod has the data of 2026-11-28T03:00:00Z, proven" in both
+    assert "shop on prod has the data of" in shown_outcome(capsys)

@@ -57,8 +57,9 @@ def restore(
     from toolkit.workflows import restoring as workflow
     from toolkit.workflows import restoring_moment as moments
 
-    if path and source and not to:
-        raise ConfigError("--path names its source itself", hint="leave --source out, or --path")
+    if path and not to and (source or not path.strip("/")):
+        hint = "such as --path volume/files/a.txt, without --source; without --path, all of the stack comes back"
+        raise ConfigError("--path names a source and what is in it", hint=hint)
     if at and (to or path or snapshot != "latest"):
         hint = "it chooses base and log by itself, and restores in place; leave the others out"
         raise ConfigError("--at goes with --source alone", hint=hint)

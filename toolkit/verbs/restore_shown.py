@@ -61,7 +61,9 @@ def _sentence(found: Mapping[str, Any]) -> str:
     if found["result"] == "restored":
         back = f"`invoke restore.undo --host {host}` goes back, `invoke restore.forget --host {host}` frees its room"
         until = f" (the last commit in it is of {found['last_commit']})" if found.get("last_commit") else ""
-        return f"{stack} on {host} has the data of {found['taken']}{until}, proven and serving after {took}; {back}"
+        one = found.get("sources", ())
+        what = f"{printable(one[0]['source'])} of {stack}" if len(one) == 1 else stack
+        return f"{what} on {host} has the data of {found['taken']}{until}, proven and serving after {took}; {back}"
     if found["result"] == "undone":
         return f"{stack} on {host} has the data from before restore {found['kept']} again, after {took}"
     if found["result"] == "aside":
