@@ -221,7 +221,7 @@ def test_the_runbook_restores_and_what_was_there_is_kept_undone_and_forgotten(si
     found = site.repo.done("restore.kept", "--host", "box", "--json").data
     assert [one["sources"] for one in found] == [["volume/files", "redis/cache", "postgres/db"]]
     # docs/restore.md says the same, and goes on where the runbook ends.
-    (_, undo), (_, forget), (_, aside) = documented("restore.md")[3:]
+    undo, forget, aside = (dict(documented("restore.md"))[f"sh {kind}"] for kind in ("undo", "forget", "aside"))
     assert lines_of(documented("restore.md")[:3]) == lines_of(blocks(site, 2))
     run(site, undo, 0)
     assert site.rows("SELECT title FROM tasks") == ["after"]

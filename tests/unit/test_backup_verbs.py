@@ -18,12 +18,16 @@ from tests.repository_setup import ESCROW, OPERATOR, RECIPIENTS, Host, noise
 from tests.unit.test_verbs import call
 from toolkit.config.load import load
 from toolkit.crypto import age
+from toolkit.crypto.signing import SigningKey
 from toolkit.host.fake import FakeHost
-from toolkit.repository import Terms, Tree, backup
+from toolkit.repository import Stream, Terms, Tree, backup
 from toolkit.repository.expire import Epoch
 from toolkit.repository.verify import Findings
+from toolkit.sources.protocol import iso
+from toolkit.sources.streams import text
 from toolkit.store.directory import DirectoryStore
 from toolkit.vault.identity import Keyring
+from toolkit.words.clock import FakeClock
 from toolkit.words.errors import ConfigError, Denied, SecretError
 from toolkit.words.values import Duration
 from toolkit.workflows import backups as workflow
@@ -496,6 +500,57 @@ class TestExpire:
         assert "--allow-empty" in say.err
         assert epochs.pin["expired"] == []
         assert "3 epochs are gone" in say("expire", "--allow-empty", *drop)
+
+
+class TestExpireLog:
+    """Shipped logs lie beside the snapshots and go along."""
+
+    @pytest.fixture
+    def shipped(self, kept: Site) -> Site:
+        """Three days of log, each with a base, by the host that is trusted."""
+        kept.describe("keep: {daily: 2}\n")
+        clock = FakeClock(epoch=time.time() - 3 * 86400)
+        state = kept.host.directory.with_name("wal-state")
+        state.mkdir()
+        os.link(kept.host.directory / "signing.key", state / "signing.key")
+        log = Host(state, kept.store, "prod-wal", Terms(length=Duration(86400)))
+        facts = {"start": 1, "end": 1, "timeline": 1, "segment": 1 << 24, "system": "x"}
+        for _ in range(3):
+            about = {**facts, "moment": iso(clock.wall())}
+            base = Stream("wal/db/base.tar", lambda: text("base"), "wal", lambda about=about: about)
+            assert backup(log.origin, [base], clock=clock).outcome == "complete"
+            clock.sleep(86400)
+        return kept
+
+    def epochs(self, shipped: Site) -> int:
+        return len({info.key.split("/")[2] for info in shipped.store.list("prod-wal/epochs/")})
+
+    def test_a_plan_shows_what_of_the_log_would_go_and_deletes_nothing(self, shipped: Site, say: Said) -> None:
+        out = say("expire", "--plan", code=2)
+        assert "shipped logs, prod-wal" in out
+        assert "the base that the last 2 days begin with" in out
+        assert "1 of 3 epochs would go" in out
+        assert self.epochs(shipped) == 3
+        found = say.json("expire", "--plan", code=2)
+        assert [fate["goes"] for fate in found["epochs"]] == [False]
+        assert [fate["goes"] for fate in found["log"]["epochs"]] == [True, False, False]
+
+    def test_the_log_before_the_oldest_kept_base_goes(self, shipped: Site, say: Said) -> None:
+        assert say.json("expire")["log"]["done"]["objects"] > 0
+        assert self.epochs(shipped) == 2
+        assert "0 of 2 epochs would go" in say("expire", "--plan")
+        say("verify", "--keyed", "--all")
+
+    def test_a_host_whose_name_ends_like_that_keeps_what_is_its_own(self, shipped: Site, say: Said) -> None:
+        (shipped.root / "backups/prod-wal.yml").write_text((shipped.root / "backups/prod.yml").read_text())
+        assert say.json("expire")["log"] is None
+        assert self.epochs(shipped) == 3
+
+    def test_a_new_key_of_the_host_leaves_the_log_of_the_former_one_readable(self, shipped: Site, say: Said) -> None:
+        last = max(name.sequence for name in shipped.backups.log_repository(print).snapshots())
+        workflow.trust(shipped.backups, SigningKey.generate().verify_key, replace=True)
+        assert shipped.pin["former_log"][0][1] == last
+        assert [fate["goes"] for fate in say.json("expire", "--plan", code=2)["log"]["epochs"]] == [True, False, False]
 
 
 class TestPlan:

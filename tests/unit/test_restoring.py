@@ -419,11 +419,11 @@ def test_a_disk_without_room_for_what_comes_is_noticed_before_anything_is_made(t
     made = snapshot(tmp_path / "state", WHOLE[0], WHOLE[3])
     found = layout(made, CONTAINERS)
     pair = Swap(str(tmp_path), str(tmp_path), 0)
-    restoration._check_room([pair], found, made)
+    restoration._check_room([pair], choice.size(made, found))
     large = [replace(one, bytes=1 << 60) if one.kind == "postgres" else one for one in made.manifest.sources]
     huge = replace(made, manifest=replace(made.manifest, sources=large))
     with pytest.raises(HostError, match="has room for"):
-        restoration._check_room([pair], found, huge)
+        restoration._check_room([pair], choice.size(huge, found))
     # What is not restored needs no room.
     files = [part for part in found.parts if part.source.kind == "volume"]
-    restoration._check_room([pair], replace(found, parts=tuple(files)), huge)
+    restoration._check_room([pair], choice.size(huge, replace(found, parts=tuple(files))))

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from invoke.collection import Collection
 from invoke.parser import Parser
 
 from tests.repository_setup import RECIPIENTS
+from toolkit.config.backup_duty import SourceOf
 from toolkit.config.load import load
 from toolkit.vault.identity import Keyring
 from toolkit.verbs.program import namespace
@@ -89,6 +91,21 @@ def test_a_report_that_is_none_or_anothers_is_passed_over(backups: Backups) -> N
 def test_a_phase_of_a_report_cannot_steer_the_page(backups: Backups) -> None:
     report(backups, "prod-1.json", drilled("prod", "2026-11-03", **{"a | b\n# c\x1b[2J": 1.0}))
     assert "| a / b\\n# c\\x1b[2J | 1.0 s |" in runbook.page(backups)
+
+
+def test_where_a_log_is_shipped_the_page_says_how_to_be_back_at_a_moment(backups: Backups) -> None:
+    assert "--at" not in runbook.page(backups)
+    source = SourceOf(kind="postgres", service="db", wal=True)
+    shipping = replace(backups, file=replace(backups.file, sources=(source,)))
+    page = runbook.page(shipping)
+    assert 'invoke restore --host prod --at "2026-11-28 03:00" --plan' in page
+    assert "The log of `postgres/db` is shipped" in page
+    documented = commands((ROOT / "docs/restore.md").read_text())
+    assert [line for line in commands(page) if "--at" in line and line not in documented] == []
+    several = (source, source.model_copy(update={"service": "other"}))
+    assert '--at "2026-11-28 03:00" --source postgres/db --yes' in runbook.page(
+        replace(backups, file=replace(backups.file, sources=several))
+    )
 
 
 def commands(text: str) -> list[str]:

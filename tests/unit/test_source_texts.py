@@ -9,8 +9,8 @@ from toolkit.sources.postgres import dump_name
 from toolkit.sources.postgres_client import conninfo
 from toolkit.sources.redis import _named
 from toolkit.sources.redis_client import _refuse, keyspace
-from toolkit.sources.wal import Position, Wal, check_chain, needed, number, segment_name, written
-from toolkit.sources.wal_recover import _believed
+from toolkit.sources.wal import Position, Wal, believed, check_chain, needed, number, segment_name, written
+from toolkit.sources.wal_recover import _settings
 from toolkit.words.errors import ConfigError, HostError, RepositoryError
 
 MIB = 1 << 20
@@ -60,9 +60,26 @@ def test_a_chain_may_overlap_and_must_not_have_a_gap() -> None:
 )
 def test_facts_about_the_log_are_believed_only_if_they_can_be_true(wrong: dict[str, object]) -> None:
     facts = {**shipping(0, 10), "segment": 16 * MIB, "moment": "2026-11-24T12:00:00.000Z"}
-    assert _believed(facts) == facts
+    assert believed(facts) == facts
     with pytest.raises(RepositoryError, match="make no sense"):
-        _believed({**facts, **wrong})
+        believed({**facts, **wrong})
+
+
+def test_what_a_server_allowed_for_is_read_from_its_control_file() -> None:
+    told = """pg_control version number:            1700
+wal_level setting:                    replica
+max_connections setting:              250
+max_worker_processes setting:         8
+max_wal_senders setting:              10
+max_prepared_xacts setting:           9
+max_locks_per_xact setting:           many
+"""
+    assert dict(_settings(told)) == {
+        "max_connections": "250",
+        "max_worker_processes": "8",
+        "max_wal_senders": "10",
+        "max_prepared_transactions": "9",
+    }
 
 
 def test_a_slot_has_a_name_that_the_server_takes() -> None:

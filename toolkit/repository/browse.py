@@ -1,5 +1,6 @@
 """Looking into snapshots without restoring them: what is there, where a file was, what changed, one file's bytes."""
 
+import difflib
 import fnmatch
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,8 @@ from toolkit.repository.listing import Entry, Ref
 from toolkit.repository.read import Repository, Snapshot
 from toolkit.repository.remembered import row_key
 from toolkit.repository.select import one
+
+_SUGGESTED = 3
 
 
 class Item(NamedTuple):
@@ -35,6 +38,25 @@ def entries(snapshot: Snapshot, below: str = "") -> Iterator[Entry]:
         path = part.entry.path
         if part.offset == 0 and (not root or path == root or path.startswith(f"{root}/")):
             yield part.entry
+
+
+def near(snapshot: Snapshot, path: str) -> list[str]:
+    """Name what somebody may have meant by a path that is not there: of the same name elsewhere, or close to it."""
+    wanted = path.strip("/")
+    last = wanted.rpartition("/")[2]
+    there, beside, same = "", list[str](), list[str]()
+    for entry in entries(snapshot):
+        above, _, name = entry.path.rpartition("/")
+        # A directory comes before what is in it: the deepest one on the way is known when its names come.
+        if wanted.startswith(f"{entry.path}/"):
+            there, beside = entry.path, []
+        elif above == there:
+            beside.append(name)
+        if name == last and len(same) < _SUGGESTED:
+            same.append(entry.path)
+    step = wanted.removeprefix(there).strip("/").partition("/")[0]
+    close = difflib.get_close_matches(step, beside, _SUGGESTED)
+    return same or [f"{there}/{name}".lstrip("/") for name in close]
 
 
 def find(repository: Repository, pattern: str, names: Sequence[SnapshotName]) -> Iterator[tuple[SnapshotName, Entry]]:

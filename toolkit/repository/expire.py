@@ -25,6 +25,7 @@ from toolkit.words.values import Size
 AGREEMENT = timedelta(days=7)
 GRACE = timedelta(days=7)
 _CROWD = 4
+NOBODY_LOOKED = "none of its snapshots counts: look at them, then drop it by name"
 
 
 @dataclass(frozen=True)
@@ -115,13 +116,13 @@ def decide(
     """
     decision = Decision()
     for epoch in epochs:
-        decision.counted += _counted(epoch, now, doubted, decision.warnings)
+        decision.counted += counted(epoch, now, doubted, decision.warnings)
     decision.warnings += [*_crowds(decision.counted), *_bulks(epochs)]
     wanted = _wanted(decision.counted, policy, proven)
     for epoch in epochs:
-        reasons = wanted.get(epoch.name, []) + _not_yet(epoch, now)
+        reasons = wanted.get(epoch.name, []) + not_yet(epoch, now)
         if not reasons and epoch.name not in drop and not _speaks(epoch, decision.counted):
-            reasons = ["none of its snapshots counts: look at them, then drop it by name"]
+            reasons = [NOBODY_LOOKED]
         if reasons:
             decision.kept[epoch.name] = reasons
         else:
@@ -170,7 +171,7 @@ def table(epochs: Iterable[Epoch], decision: Decision) -> Table:
     return Table(("epoch", "snapshots", "stored", "", "why"), rows)
 
 
-def _counted(
+def counted(
     epoch: Epoch, now: datetime, doubted: Collection[SnapshotName], warnings: list[str]
 ) -> Iterator[SnapshotName]:
     """Yield the snapshots that may speak for keeping or dropping something; warn about the others."""
@@ -216,7 +217,8 @@ def _wanted(
     return reasons
 
 
-def _not_yet(epoch: Epoch, now: datetime) -> list[str]:
+def not_yet(epoch: Epoch, now: datetime) -> list[str]:
+    """Why an epoch cannot go now, whatever it holds."""
     reasons = []
     if epoch.locked_until and epoch.locked_until > now:
         reasons.append(f"locked by the store until {epoch.locked_until:%Y-%m-%d %H:%M} UTC")

@@ -23,7 +23,8 @@ Span = tuple[int, int]
 class Pin:
     """What is believed of a host. A sequence of 0 means that no snapshot was seen yet.
 
-    `former` keys were the host's own before it was set up anew; each is believed up to one sequence.
+    `former` keys were the host's own before it was set up anew; each is believed up to one sequence. `former_log` is
+    the same for the repository of its shipped logs, which counts sequences of its own.
     """
 
     signing_key: VerifyKey
@@ -32,6 +33,7 @@ class Pin:
     digest: str = ""
     expired: tuple[Span, ...] = ()
     former: tuple[tuple[VerifyKey, int], ...] = ()
+    former_log: tuple[tuple[VerifyKey, int], ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -51,8 +53,12 @@ class Pin:
         fields: dict[str, Any] = json.loads(text)
         key = VerifyKey.parse(fields["signing_key"])
         expired = tuple((int(first), int(last)) for first, last in fields.get("expired", ()))
-        former = tuple((VerifyKey.parse(text), int(last)) for text, last in fields.get("former", ()))
-        return cls(key, tuple(fields["recipients"]), int(fields["sequence"]), str(fields["digest"]), expired, former)
+        former, former_log = (
+            tuple((VerifyKey.parse(text), int(last)) for text, last in fields.get(name, ()))
+            for name in ("former", "former_log")
+        )
+        recipients, sequence, digest = tuple(fields["recipients"]), int(fields["sequence"]), str(fields["digest"])
+        return cls(key, recipients, sequence, digest, expired, former, former_log)
 
     def dumps(self) -> str:
         """The pin as it is kept, and as it travels to a host that reads its own backups."""
@@ -63,6 +69,7 @@ class Pin:
             "digest": self.digest,
             "expired": self.expired,
             "former": [(str(key), last) for key, last in self.former],
+            "former_log": [(str(key), last) for key, last in self.former_log],
         }
         return json.dumps(fields, indent=2) + "\n"
 
@@ -77,9 +84,14 @@ class Pin:
         """The keys that may have signed the snapshot with this sequence."""
         return (self.signing_key, *(key for key, last in self.former if sequence <= last))
 
-    def renewed(self, key: VerifyKey, last: int) -> Self:
-        """Believe another key from now on, and the one before it for snapshots up to `last`."""
-        return replace(self, signing_key=key, former=(*self.former, (self.signing_key, last)))
+    def renewed(self, key: VerifyKey, last: int, last_shipped: int = 0) -> Self:
+        """Believe another key from now on, and the one before it for snapshots up to `last`, logs to `last_shipped`."""
+        former_log = (*self.former_log, (self.signing_key, last_shipped))
+        return replace(self, signing_key=key, former=(*self.former, (self.signing_key, last)), former_log=former_log)
+
+    def of_log(self) -> Self:
+        """What is believed of the same host's shipped logs: its keys. Nobody remembers a head of theirs."""
+        return replace(self, sequence=0, digest="", expired=(), former=self.former_log)
 
     def moved(self, sequence: int, digest: str) -> Self:
         """Follow the host to a newer head. Raises RepositoryError for one that leads back."""

@@ -10,6 +10,7 @@ from toolkit.words.errors import HostError
 
 _CHECK = ("pg_amcheck", "--heapallindexed", "--no-strict-names", "--no-password")
 _WITH_CHECK = "SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'"
+_OPEN = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
 
 
 def probe(to: Client, source: str, dumps: Mapping[str, Facts]) -> Probe:
@@ -26,6 +27,23 @@ def probe(to: Client, source: str, dumps: Mapping[str, Facts]) -> Probe:
         counts |= {f"{database}: {name}": number for name, number in found.items()}
         compared = compare(facts["counts"], found) if "counts" in facts else uncounted(facts)
         verdicts += (Verdict(f"{database}: {each.what}", each.state, each.evidence) for each in compared)
+    return Probe(source, tuple(verdicts), counts)
+
+
+def read_through(to: Client, source: str) -> Probe:
+    """Check every database and read every row, where nothing says what should be there."""
+    verdicts: list[Verdict] = []
+    counts: dict[str, int] = {}
+    for (database,) in to.rows(_OPEN):
+        verdicts += _check(to, database)
+        try:
+            found = count(to, database)
+        except HostError as error:
+            verdicts.append(Verdict(f"{database}: rows", "bad", error.message))
+            continue
+        counts |= {f"{database}: {name}": number for name, number in found.items()}
+        read = f"{sum(found.values())} rows of {len(found)} tables were read"
+        verdicts.append(Verdict(f"{database}: rows", "good", read))
     return Probe(source, tuple(verdicts), counts)
 
 

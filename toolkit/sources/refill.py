@@ -130,7 +130,7 @@ def layout(
         facts = facts_of(snapshot.manifest.sources, name)
         if kind in SERVED:
             service = services.get(name, name.partition("/")[2])
-            part = _served(name, kind, service, by_service.get(service), by_name.get(name))
+            part = served(name, kind, service, by_service.get(service), by_name.get(name))
         else:
             part = _files(name, kind, facts, containers, by_name.get(name))
         if isinstance(part, Part):
@@ -141,7 +141,8 @@ def layout(
     return Layout(tuple(order), tuple(unplaced))
 
 
-def _served(name: str, kind: str, service: str, container: Inspected | None, found: Found | None) -> Part | str:
+def served(name: str, kind: str, service: str, container: Inspected | None, found: Found | None) -> Part | str:
+    """Where a database belongs, by the container that serves it; or why it has no place."""
     if container is None:
         return f"the stack has no service {service}"
     known = recognise(container)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -25,11 +26,13 @@ from toolkit.sources.process import PATIENCE
 from toolkit.sources.protocol import Capture, Facts, Place, Verdict, iso
 from toolkit.sources.streams import streamed
 from toolkit.words.command import command
-from toolkit.words.errors import ConfigError, HostError
+from toolkit.words.errors import ConfigError, HostError, RepositoryError
 from toolkit.words.values import Size
 
 BASE, SEGMENTS = "base.tar", "segments"
 KEEP = Size(4 << 30)
+# 1 MiB to 1 GiB, as initdb takes them.
+_SEGMENT_SIZES = frozenset(1 << shift for shift in range(20, 31))
 _POSITION = """
 SELECT s.restart_lsn, coalesce(s.wal_status, ''), pg_current_wal_flush_lsn(),
   (SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'),
@@ -192,6 +195,11 @@ def written(place: int) -> str:
     return f"{place >> 32:X}/{place & 0xFFFFFFFF:X}"
 
 
+def utc(moment: datetime) -> str:
+    """A moment as people write it, to the microsecond where it has them: `2026-11-28T03:00:00Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def segment_name(timeline: int, place: int, size: int) -> str:
     """The file that holds a place in the log."""
     index, in_one = place // size, (1 << 32) // size
@@ -204,6 +212,19 @@ def needed(at: Position) -> Iterator[tuple[str, int]]:
     while start < at.written:
         yield segment_name(at.timeline, start, at.segment), min(at.segment, at.written - start)
         start += at.segment
+
+
+def believed(facts: Facts) -> Facts:
+    """The facts, if they are of the log. Raises RepositoryError: whoever had the host could write anything."""
+    numbers = [facts.get(name) for name in ("start", "end", "timeline", "segment")]
+    sound = all(type(value) is int and value >= 0 for value in numbers) and facts["segment"] in _SEGMENT_SIZES
+    try:
+        sound = sound and datetime.fromisoformat(str(facts["moment"])).tzinfo is not None
+    except (KeyError, ValueError):
+        sound = False
+    if not sound or not 0 < facts["timeline"] < 1 << 32 or not isinstance(facts.get("system"), str):
+        raise RepositoryError("a snapshot whose facts about the log make no sense", hint="choose another base")
+    return facts
 
 
 def check_chain(chain: list[Facts]) -> None:

@@ -5,7 +5,8 @@ timeline of its own.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,17 +19,49 @@ from toolkit.sources.postgres_client import Client, client
 from toolkit.sources.process import PATIENCE
 from toolkit.sources.protocol import Facts, Place, Stored
 from toolkit.sources.volume import clear
-from toolkit.sources.wal import BASE, SEGMENTS, check_chain, segment_name
+from toolkit.sources.wal import BASE, SEGMENTS, believed, check_chain, segment_name, utc
 from toolkit.words.clock import Clock, SystemClock
 from toolkit.words.command import command, script
-from toolkit.words.errors import HostError, RepositoryError
+from toolkit.words.errors import HostError
 
 _DATA = "/toolkit-data"
-# 1 MiB to 1 GiB, as initdb takes them.
-_SEGMENTS = frozenset(1 << shift for shift in range(20, 31))
 _LOG, _RULES = "toolkit_wal", "toolkit_hba.conf"
 _VERIFY = 'command -v pg_verifybackup >/dev/null || exit 0; pg_verifybackup --no-parse-wal --quiet "$1"'
+# Not this server's, but of another life of the same database: a number that is never to be given again.
+_TAKEN = b"# taken\n"
+# A server that plays a log must allow for as much as the one that wrote it (hot standby, "parameter settings").
+_AS_MUCH = {
+    "max_connections setting": "max_connections",
+    "max_worker_processes setting": "max_worker_processes",
+    "max_wal_senders setting": "max_wal_senders",
+    "max_prepared_xacts setting": "max_prepared_transactions",
+    "max_locks_per_xact setting": "max_locks_per_transaction",
+}
+_SETTINGS = 'command -v pg_controldata >/dev/null || exit 0; LC_ALL=C pg_controldata "$1"'
+_LAST_COMMIT = """
+SELECT coalesce(to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), '')
+"""
 _STAND_BY = "touch recovery.signal && chown --reference=PG_VERSION recovery.signal"
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far a log was played: the moment that was asked for, or the log's end, and the last commit up to there.
+
+    `last_commit` is empty where the log had none since the base.
+    """
+
+    moment: str
+    last_commit: str
+
+
+@dataclass(frozen=True)
+class _Base:
+    """An unpacked base: where it lies in a helper, whose its files are, and what its server allowed for."""
+
+    inside: str
+    owner: tuple[int, int]
+    settings: Mapping[str, str]
 
 
 def recover(
@@ -39,16 +72,18 @@ def recover(
     *,
     to: datetime | None = None,
     user: str = "postgres",
+    beyond: int = 0,
     patience: float = PATIENCE,
     clock: Clock | None = None,
-) -> str:
+) -> Reached:
     """Fill an empty volume with the database as it was at a moment, or at the end of the log; return what was reached.
 
-    `log` is the shippings after the base, oldest first. Raises HostError for a gap, for a moment that the log does not
-    reach, and for a base whose files are not as its own manifest says.
+    `log` is the shippings after the base, oldest first; the timelines up to `beyond` belong to other lives of the
+    database and are not taken again. Raises HostError for a gap, for a moment that the log does not reach, and for a
+    base whose files are not as its own manifest says.
     """
     place.need("volume", "image")
-    clock, about = clock or SystemClock(), _believed(base.facts(BASE))
+    clock, about = clock or SystemClock(), believed(base.facts(BASE))
     shippings = [_facts(each) for each in log]
     check_chain([about, *shippings])
     _check_reach(to, shippings or [about])
@@ -59,31 +94,22 @@ def recover(
         raise HostError(f"volume {place.volume} is not empty", hint="recover into a fresh volume")
     folder = "/".join(plain(part) for part in str(about.get("folder", ".")).split("/") if part != ".")
     inside = f"{_DATA}/{folder}".rstrip("/")
-    owner = _extract(docker, base, place, inside)
+    laid = _extract(docker, base, place, inside)
     with beneath(root, folder) as data:
-        _lay(log, data, about, owner)
-        _play(docker, place, inside, owner, to, user, patience, clock)
+        _lay(log, data, about, laid.owner, beyond)
+        last_commit = _play(docker, place, laid, to, user, patience, clock)
         with beneath(data, _LOG) as kept:
             clear(kept)
         (data / _LOG).rmdir()
         (data / _RULES).unlink()
-    return str(to or (shippings or [about])[-1]["moment"])
+    return Reached(utc(to) if to else str((shippings or [about])[-1]["moment"]), last_commit)
 
 
 def _facts(shipping: Stored) -> Facts:
     for name in shipping.names:
         if name.startswith(f"{SEGMENTS}/"):
-            return _believed(shipping.facts(name))
+            return believed(shipping.facts(name))
     raise HostError("a snapshot without any log among those to play", hint="leave it out")
-
-
-def _believed(facts: Facts) -> Facts:
-    """The facts, if they are of the log. Raises RepositoryError: whoever had the host could write anything."""
-    numbers = [facts.get(name) for name in ("start", "end", "timeline", "segment")]
-    sound = all(type(value) is int and value >= 0 for value in numbers) and facts["segment"] in _SEGMENTS
-    if not sound or not isinstance(facts.get("moment"), str):
-        raise RepositoryError("a snapshot whose facts about the log make no sense", hint="choose another base")
-    return facts
 
 
 def _check_reach(to: datetime | None, shippings: Sequence[Facts]) -> None:
@@ -97,8 +123,8 @@ def _check_reach(to: datetime | None, shippings: Sequence[Facts]) -> None:
         raise HostError(f"the log reaches to {last.isoformat()}, not to {to.isoformat()}", hint=hint)
 
 
-def _extract(docker: Docker, base: Stored, place: Place, inside: str) -> tuple[int, int]:
-    """Unpack the base where nothing but the volume can be reached, and prove it; return whose the files are."""
+def _extract(docker: Docker, base: Stored, place: Place, inside: str) -> _Base:
+    """Unpack the base where nothing but the volume can be reached, and prove it."""
     options = ("--entrypoint", "sleep", "--user", "0:0", "--volume", f"{place.volume}:{_DATA}")
     with helper.helper(docker, place.image, ["86400"], options) as box:
         docker.inside(box, command("mkdir", "-p", inside))
@@ -112,10 +138,19 @@ def _extract(docker: Docker, base: Stored, place: Place, inside: str) -> tuple[i
         docker.inside(box, script(_VERIFY, inside), patience=PATIENCE)
         dress = 'cd "$1" && chown --reference=PG_VERSION . && chmod 700 . && stat -c "%u %g" PG_VERSION'
         user, group = docker.inside(box, script(f"{dress} && {_STAND_BY}", inside)).split()
-    return int(user), int(group)
+        told = docker.inside(box, script(_SETTINGS, inside)).decode(errors="replace")
+    return _Base(inside, (int(user), int(group)), dict(_settings(told)))
 
 
-def _lay(log: Sequence[Stored], data: Path, about: Facts, owner: tuple[int, int]) -> None:
+def _settings(told: str) -> Iterator[tuple[str, str]]:
+    """What pg_controldata says of the settings that a log depends on."""
+    for line in told.splitlines():
+        name, _, value = line.partition(":")
+        if name in _AS_MUCH and value.strip().isdecimal():
+            yield _AS_MUCH[name], value.strip()
+
+
+def _lay(log: Sequence[Stored], data: Path, about: Facts, owner: tuple[int, int], beyond: int) -> None:
     """Put the log beside the data, each file as its newest shipping has it."""
     (data / _LOG).mkdir(mode=0o700)
     os.chown(data / _LOG, *owner)
@@ -126,6 +161,8 @@ def _lay(log: Sequence[Stored], data: Path, about: Facts, owner: tuple[int, int]
                 file = plain(name.removeprefix(f"{SEGMENTS}/"))
                 if (file >= first or file.endswith(".history")) and not (kept / file).exists():
                     write_new(kept, file, partial(shipping.pour, name), owner=owner)
+        for number in range(int(about["timeline"]) + 1, beyond + 1):
+            write_new(kept, f"{number:08X}.history", lambda write: write(_TAKEN), owner=owner)
     # Nobody but us is there to connect, whatever the restored rules say.
     write_new(data, _RULES, lambda write: write(b"local all all trust\n"), owner=owner)
 
@@ -133,14 +170,16 @@ def _lay(log: Sequence[Stored], data: Path, about: Facts, owner: tuple[int, int]
 def _play(
     docker: Docker,
     place: Place,
-    inside: str,
-    owner: tuple[int, int],
+    base: _Base,
     to: datetime | None,
     user: str,
     patience: float,
     clock: Clock,
-) -> None:
+) -> str:
+    """Have a server play the log, become one of its own, and end; return the time of the last commit that it played."""
+    inside, owner = base.inside, base.owner
     settings = {
+        **base.settings,
         "restore_command": f'cp "{inside}/{_LOG}/%f" "%p"',
         "recovery_target_action": "promote",
         "recovery_target_timeline": "current",
@@ -155,9 +194,11 @@ def _play(
     with helper.helper(docker, place.image, ["-D", inside, *words], options) as box:
         server = client(docker, box, user=user, login=None, patience=patience)
         _until_promoted(docker, box, server, patience, clock)
+        last_commit = server.rows(_LAST_COMMIT)[0][0]
         server.rows("CHECKPOINT")
         docker.run("stop", "--time", 300, box, timeout=330)
         helper.ended(docker, box)
+    return last_commit
 
 
 def _until_promoted(docker: Docker, box: str, server: Client, patience: float, clock: Clock) -> None:

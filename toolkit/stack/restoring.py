@@ -31,6 +31,7 @@ class Wish:
     """What is asked for: `restore` a snapshot, `undo` a restore, or `forget` what one kept.
 
     `sources` and `path` choose a part, `to` is a directory of the host in place of the stack; `kept` names a restore.
+    With `at`, a moment, the only source is a database, the reach is that of shipped logs, and `snapshot` is a base.
     """
 
     action: str

@@ -274,15 +274,15 @@ def expire(
     allow_empty: bool = False,
     json: bool = False,
 ) -> int:
-    """Delete the epochs that the backup file no longer keeps. Exit code 3 when the store did not let one go."""
+    """Delete epochs, of shipped logs too, that are no longer kept. Exit code 3 when the store did not let one go."""
     from toolkit.words.clock import SystemClock
     from toolkit.workflows import backups_expire as workflow
 
     told = listener(json)
     decided = workflow.plan(_backups(host), told, SystemClock(), drop=tuple(drop or ()))
     if plan:
-        shown.expiry(decided, None, json=json)
-        return PENDING if decided.decision.expired else 0
+        shown.expiry(decided, (), json=json)
+        return PENDING if decided.anything else 0
     done = workflow.apply(decided, told, allow_empty=allow_empty)
     shown.expiry(decided, done, json=json)
-    return INCOMPLETE if done.held else 0
+    return INCOMPLETE if any(one.held for one in done) else 0

@@ -2,7 +2,8 @@
 
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from toolkit.words.report import Table, printable
@@ -231,21 +232,35 @@ def chart(found: "backups_plan.Plan", file: str) -> None:
     render.say(f"drawn into {file}")
 
 
-def expiry(decided: "backups_expire.Plan", done: "Expired | None", *, json: bool) -> None:
+def expiry(decided: "backups_expire.Plan", done: "Sequence[Expired]", *, json: bool) -> None:
+    """Print the fates of epochs, and what was done; `done` is empty for a plan."""
     from toolkit.faces import data, render
+
+    pairs = list(zip_longest(decided.parts, done))
+    if json:
+        told = [
+            {"host": part.host, "epochs": part.fates, "warnings": part.decision.warnings, "done": one}
+            for part, one in pairs
+        ]
+        render.say(data.dumps({**told[0], "log": told[1] if decided.log else None}))
+        return
+    for part, one in pairs:
+        if part is not decided.snapshots:
+            render.say(f"\nshipped logs, {part.host}")
+        _expiry(part, one)
+
+
+def _expiry(part: "backups_expire.Part", done: "Expired | None") -> None:
+    from toolkit.faces import render
     from toolkit.repository.expire import table
 
-    if json:
-        told = {"host": decided.backups.host, "epochs": decided.fates, "warnings": decided.decision.warnings}
-        render.say(data.dumps({**told, "done": done}))
-        return
-    render.table(table(decided.epochs, decided.decision))
-    for text in decided.decision.warnings:
+    render.table(table(part.epochs, part.decision))
+    for text in part.decision.warnings:
         render.say(f"! {printable(text)}")
     if done is None:
-        render.say(f"{len(decided.decision.expired)} of {len(decided.epochs)} epochs would go")
+        render.say(f"{len(part.decision.expired)} of {len(part.epochs)} epochs would go")
         return
-    gone = len(decided.decision.expired) - len(done.held)
+    gone = len(part.decision.expired) - len(done.held)
     render.say(f"{gone} epochs are gone: {done.objects} objects, {Size(done.bytes)}")
     for epoch, text in done.held.items():
         render.say(f"! {epoch} stays: {printable(text)}")

@@ -31,8 +31,9 @@ def _backups(described: "HostFile") -> "Backups":
     help={
         "snapshot": "which one: latest, its name, or its number",
         "source": "only this source, such as postgres/db; may be given again",
+        "at": "a database as it was at this moment, such as 2026-11-28T03:00Z; UTC where it names no zone",
         "to": "a directory of the host, new or empty, in place of the stack",
-        "path": "with --to: only what is at and below this path of the snapshot",
+        "path": "only this file or folder, such as volume/files/a.txt; with --to any path of the snapshot",
         "plan": "show what would be replaced and change nothing; exit code 2",
         "yes": "do not ask for the host's name",
     },
@@ -44,6 +45,7 @@ def restore(
     host: str = "",
     snapshot: str = "latest",
     source: Iterable[str] | None = None,
+    at: str = "",
     to: str = "",
     path: str = "",
     plan: bool = False,
@@ -53,21 +55,32 @@ def restore(
     """Put a stack's data back as a snapshot has it. What was there is kept; a failure puts it back."""
     from toolkit.words.clock import SystemClock
     from toolkit.workflows import restoring as workflow
+    from toolkit.workflows import restoring_moment as moments
 
-    if path and not to:
-        raise ConfigError("--path takes files out of a snapshot", hint="add --to DIRECTORY, or use --source")
-    told, clock = listener(json), SystemClock()
+    if path and not to and (source or not path.strip("/")):
+        hint = "such as --path volume/files/a.txt, without --source; without --path, all of the stack comes back"
+        raise ConfigError("--path names a source and what is in it", hint=hint)
+    if at and (to or path or snapshot != "latest"):
+        hint = "it chooses base and log by itself, and restores in place; leave the others out"
+        raise ConfigError("--at goes with --source alone", hint=hint)
+    told, clock, sources = listener(json), SystemClock(), tuple(source or ())
+    if at:
+        moments.parse(at, clock)
     with connected(host) as (described, machine):
-        prepared = workflow.prepare(
-            _backups(described),
-            machine,
-            which=snapshot,
-            sources=tuple(source or ()),
-            path=path.strip("/"),
-            to=to,
-            listener=told,
-            clock=clock,
-        )
+        backups = _backups(described)
+        if at:
+            prepared = moments.prepare(backups, machine, at=at, sources=sources, listener=told, clock=clock)
+        else:
+            prepared = workflow.prepare(
+                backups,
+                machine,
+                which=snapshot,
+                sources=sources,
+                path=path.strip("/"),
+                to=to,
+                listener=told,
+                clock=clock,
+            )
         if plan:
             shown.plan(prepared.plan, json=json)
             return PENDING

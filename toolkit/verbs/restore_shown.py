@@ -18,7 +18,11 @@ def plan(found: "Plan", *, json: bool) -> None:
         render.say(data.dumps(found))
         return
     age = Duration(found.age_seconds)
-    render.say(f"snapshot {found.snapshot} of {found.host}, taken {found.taken}, {age} ago ({found.outcome})")
+    if found.at:
+        played = f"base {found.snapshot}, taken {found.taken}, and the log after it in {found.shippings} shippings"
+        render.say(f"{found.host} as it was at {found.at}, {age} ago: {played}")
+    else:
+        render.say(f"snapshot {found.snapshot} of {found.host}, taken {found.taken}, {age} ago ({found.outcome})")
     rows = [(one.source, one.replaces, str(Size(one.bytes)), one.moment) for one in found.sources]
     render.table(Table(("source", "replaces", "size", "as of"), rows))
     for name, why in found.left:
@@ -56,7 +60,10 @@ def _sentence(found: Mapping[str, Any]) -> str:
     stack, host, took = found["stack"], found["host"], Duration(found["took"])
     if found["result"] == "restored":
         back = f"`invoke restore.undo --host {host}` goes back, `invoke restore.forget --host {host}` frees its room"
-        return f"{stack} on {host} has the data of {found['taken']}, proven and serving after {took}; {back}"
+        until = f" (the last commit in it is of {found['last_commit']})" if found.get("last_commit") else ""
+        one = found.get("sources", ())
+        what = f"{printable(one[0]['source'])} of {stack}" if len(one) == 1 else stack
+        return f"{what} on {host} has the data of {found['taken']}{until}, proven and serving after {took}; {back}"
     if found["result"] == "undone":
         return f"{stack} on {host} has the data from before restore {found['kept']} again, after {took}"
     if found["result"] == "aside":

@@ -63,7 +63,7 @@ def duty(backups: "Backups") -> Duty:
         paths=tuple(Tree(one.path, one.called, one.exclude) for one in said.paths),
         sources=tuple(_source(one) for one in said.sources),
         leave=said.leave,
-        wal=tuple(f"postgres/{one.label or one.service}" for one in said.sources if one.wal),
+        wal=tuple(backups.shipping),
         pause=Pausing(pause.services, pause.how, pause.until, float(pause.at_most)) if pause else None,
         bandwidth=int(said.bandwidth) if said.bandwidth else None,
         odd=Odd(alarm.size, alarm.count) if alarm else None,

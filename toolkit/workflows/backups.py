@@ -19,6 +19,7 @@ from toolkit.repository.backup import PUBLIC_KEY
 from toolkit.repository.epochs import Listed
 from toolkit.repository.fetch import Told
 from toolkit.repository.layout import epochs_prefix
+from toolkit.stack.duty import SHIPPED
 from toolkit.store import AdminStore, Credentials, open_store
 from toolkit.vault import recipients
 from toolkit.vault.identity import Keyring
@@ -83,6 +84,24 @@ class Backups:
     def repository(self, told: Told) -> Repository:
         """The repository as its reader sees it; `told` hears of damage that did no harm."""
         return Repository(self.owner, self.host, self.keyring.identities(), self.pin(), told)
+
+    @property
+    def log_host(self) -> str:
+        """Under which name the host ships logs of databases."""
+        return f"{self.host}{SHIPPED}"
+
+    @property
+    def shipping(self) -> dict[str, str]:
+        """The sources whose log the host ships, with the service of each."""
+        return {
+            f"postgres/{one.label or one.service}": str(one.service or one.label)
+            for one in self.file.sources
+            if one.wal
+        }
+
+    def log_repository(self, told: Told) -> Repository:
+        """The repository of shipped logs, believed under the same keys."""
+        return Repository(self.owner, self.log_host, self.keyring.identities(), self.pin().of_log(), told)
 
     @property
     def operator(self) -> Credentials | None:
@@ -150,11 +169,15 @@ def trust(backups: Backups, key: VerifyKey, *, replace: bool = False) -> Trust:
         hint = "a host that was set up anew has a new key: if that is so, add --replace; if not, somebody else answers"
         raise RepositoryError(f"{backups.host} is pinned with another signing key", hint=hint)
     if pin and changed:
-        stored = Listed.of(backups.host, backups.owner.list(epochs_prefix(backups.host))).snapshots
-        pin.renewed(key, max((name.sequence for name in stored), default=0)).save(path)
+        pin.renewed(key, _last(backups, backups.host), _last(backups, backups.log_host)).save(path)
     elif changed:
         Pin(key, backups.recipients).save(path)
     return Trust(backups.host, str(key), path.relative_to(backups.file.root), changed)
+
+
+def _last(backups: Backups, host: str) -> int:
+    stored = Listed.of(host, backups.owner.list(epochs_prefix(host))).snapshots
+    return max((name.sequence for name in stored), default=0)
 
 
 def ask_for_key(machine: Host) -> VerifyKey:

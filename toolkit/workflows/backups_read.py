@@ -13,7 +13,7 @@ from toolkit.repository.listing import Entry
 from toolkit.repository.manifest import COMPLETE
 from toolkit.words.clock import Clock
 from toolkit.words.errors import RepositoryError
-from toolkit.words.report import Listener
+from toolkit.words.report import Listener, printable
 from toolkit.workflows.backups import Backups, Heard
 
 
@@ -151,7 +151,9 @@ def _opened(repository: Repository, which: str) -> Snapshot:
 
 
 def _nothing_at(snapshot: Snapshot, path: str) -> RepositoryError:
-    hint = "without --path, backup.ls shows what there is; paths begin with a source's name"
+    close = browse.near(snapshot, path)
+    meant = f"did you mean {' or '.join(map(printable, close))}? " if close else ""
+    hint = f"{meant}without --path, backup.ls shows what there is; paths begin with a source's name"
     return RepositoryError(f"snapshot {snapshot.name} has no {path!r}", hint=hint)
 
 

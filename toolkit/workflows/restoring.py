@@ -6,7 +6,7 @@ run before the host hears of it.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +14,11 @@ from toolkit.config.models import HostFile
 from toolkit.host import Host
 from toolkit.machine.agent import ENTRY
 from toolkit.repository import Snapshot
+from toolkit.repository.browse import entries
 from toolkit.repository.reach import Reach
+from toolkit.sources import excerpts
 from toolkit.sources.docker import Inspected, service_of
+from toolkit.sources.excerpts import Excerpt
 from toolkit.sources.refill import Layout, layout, sources_in
 from toolkit.stack.restoring import FORGET, RESTORE, UNDO, Wish
 from toolkit.words import frames
@@ -29,7 +32,7 @@ from toolkit.workflows.attempt import required
 from toolkit.workflows.backups import Backups
 from toolkit.workflows.steering import Following
 
-_CONTAINERS = """
+CONTAINERS = """
 ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$1") || exit
 [ -n "$ids" ] && exec docker inspect $ids
 echo '[]'
@@ -64,6 +67,11 @@ class Plan:
     others: tuple[str, ...] = ()
     """Sources of the snapshot that were not asked for."""
 
+    at: str = ""
+    """The moment to which a database is brought, from the base that `snapshot` names and the log after it."""
+
+    shippings: int = 0
+
 
 @dataclass(frozen=True)
 class Restore:
@@ -90,15 +98,21 @@ def prepare(
 ) -> Restore:
     """Open the snapshot and say what a restore of it would do. Nothing on the host is touched.
 
-    Raises RepositoryError for a snapshot that cannot be had or trusted, ConfigError for a source that it lacks.
+    Raises RepositoryError for a snapshot that cannot be had or trusted or lacks the path, ConfigError for a source that
+    it lacks, or a path that cannot be put back by itself.
     """
     stack = required(backups.described).name
     repository = backups.repository(listener.warn)
     snapshot = repository.newest() if which == "latest" else repository.open(repository.find(which))
     trees = trees_of(backups)
     _refuse_unknown(snapshot, sources, trees)
-    found: list[Inspected] = [] if to else json.loads(host.run(script(_CONTAINERS, stack)).text)
-    plan = _plan(host.name, stack, snapshot, found, sources, trees, clock)
+    if to and path and not any(True for _ in entries(snapshot, path)):
+        raise excerpts.missing(snapshot, path)
+    excerpt = excerpts.find(snapshot, path, trees) if path and not to else None
+    found: list[Inspected] = [] if to else json.loads(host.run(script(CONTAINERS, stack)).text)
+    plan = _plan(host.name, stack, snapshot, found, (excerpt.source,) if excerpt else sources, trees, clock)
+    if excerpt:
+        plan = _of_excerpt(plan, excerpt)
     reach = reach_of(backups)
     wish = Wish(
         RESTORE,
@@ -163,10 +177,26 @@ def _plan(
         outcome=document.outcome,
         sources=tuple(_row(one.name, one.service, one.volumes, one.place.path, snapshot) for one in chosen),
         left=tuple(pair for pair in found.unplaced if not wanted or pair[0] in wanted),
-        stops=tuple(sorted({service_of(one) for one in containers if _mounts(one, volumes)})),
+        stops=stopped_by(containers, volumes),
         problems=document.problems,
         others=tuple(sorted(set(sources_in(document.sources, trees)) - names - {name for name, _ in found.unplaced})),
     )
+
+
+def _of_excerpt(whole: Plan, excerpt: Excerpt) -> Plan:
+    """The plan of a source, for one path of it: the rest of the source is left as it is."""
+    rows = tuple(
+        replace(row, source=excerpt.path, replaces=f"{row.replaces}: {excerpt.below}", bytes=excerpt.bytes)
+        for row in whole.sources
+        if row.source == excerpt.source
+    )
+    beside = (row.source for row in whole.sources if row.source != excerpt.source)
+    return replace(whole, sources=rows, others=tuple(sorted({*whole.others, *beside})))
+
+
+def stopped_by(containers: Sequence[Inspected], volumes: set[str]) -> tuple[str, ...]:
+    """The services that use one of these volumes."""
+    return tuple(sorted({service_of(one) for one in containers if _mounts(one, volumes)}))
 
 
 def _mounts(container: Inspected, volumes: set[str]) -> bool:

@@ -46,7 +46,7 @@ def page(backups: Backups) -> str:
         _HEAD.format(host=host, stack=stack),
         _TIMES.format(times="\n".join(_times(measured(backups)))),
         _HOLD.format(host=host, held="\n".join(_held(backups))),
-        _DATA.format(host=host, stack=stack),
+        _DATA.format(host=host, stack=stack) + "".join(_moments(backups)),
         _LOST.format(host=host, user=_user(backups)),
         _AFTER.format(host=host),
         _BARE.format(host=host, copy=_copy(backups), key=_key(backups), stack=stack),
@@ -113,6 +113,15 @@ def _recipients(backups: Backups) -> Sequence[str]:
     return ()
 
 
+def _moments(backups: Backups) -> Iterator[str]:
+    """How to bring each database whose log is shipped back to a moment; nothing where none is."""
+    shipping = sorted(backups.shipping)
+    if not shipping:
+        return
+    named = f" --source {shipping[0]}" if len(shipping) > 1 else ""
+    yield _MOMENT.format(host=backups.host, named=named, shipping=", ".join(f"`{one}`" for one in shipping))
+
+
 def _user(backups: Backups) -> str:
     connection = backups.described.connection
     return (connection != "local" and connection.user) or "admin"
@@ -176,6 +185,15 @@ invoke restore.kept --host {host}
 
 Everything is loaded and proven beside what is in use; {stack} stops only for the swap. What fails changes nothing, or is
 put back. `invoke restore.undo --host {host}` goes back to the data from before.
+"""
+_MOMENT = """
+Did it go wrong at a moment that you know? The log of {shipping} is shipped, so that database comes back as it was at any
+moment, in UTC where you write no zone. What cannot be reached is said with the nearest moment that can.
+
+```sh moment
+invoke restore --host {host} --at "2026-11-28 03:00"{named} --plan
+invoke restore --host {host} --at "2026-11-28 03:00"{named} --yes
+```
 """
 _LOST = """\
 ## 3. The machine is gone

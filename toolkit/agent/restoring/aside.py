@@ -6,7 +6,8 @@ Nothing here touches what runs: a server beside has no name on the stack's netwo
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolkit.agent.restoring.swap import Swap
@@ -27,6 +28,17 @@ def swaps_for(docker: Docker, parts: Sequence[Part], restore_id: str) -> tuple[S
     paths = dict.fromkeys(part.place.path for part in parts if part.place.path)
     swaps = [_volume(docker, volume, f"{volume}.restore-{restore_id}") for volume in volumes]
     return (*swaps, *(_path(Path(path), restore_id) for path in paths))
+
+
+def swap_within(docker: Docker, part: Part, within: str, restore_id: str) -> Swap:
+    """Name one path of a source and what will be in its place. Raises HostError where its folder is not there."""
+    (whole,) = swaps_for(docker, [part], restore_id)
+    one = replace(whole, within=within, inode=0)
+    folder = within.rpartition("/")[0]
+    with suppress(FileNotFoundError), one.folder():
+        return replace(one, inode=one.now())
+    hint = f"put a folder further up back, such as --path {part.name}/{within.partition('/')[0]}"
+    raise HostError(f"{folder} is not there in {part.name}, so nothing can be put into it", hint=hint)
 
 
 def _volume(docker: Docker, volume: str, beside: str) -> Swap:

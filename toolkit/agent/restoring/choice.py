@@ -63,6 +63,13 @@ def _refuse_half(kind: str, name: str, volumes: Sequence[str], found: Layout) ->
         raise HostError(f"{name}: the snapshot does not have the rest of its volume", hint=hint)
 
 
+def size(snapshot: Snapshot, found: Layout) -> int:
+    """How many bytes the snapshot holds of what was chosen."""
+    names = [part.name for part in found.parts]
+    infos = snapshot.manifest.sources
+    return sum(one.bytes for one in infos if any(one.name == n or one.name.startswith(f"{n}/") for n in names))
+
+
 def moved(place: Place, paths: Mapping[str, str]) -> Place:
     """The same place, with a path of the host named by the directory beside it."""
     return replace(place, path=paths.get(place.path, place.path))

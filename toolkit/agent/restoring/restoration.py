@@ -8,7 +8,7 @@ puts the old data back.
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,14 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.agent.paths import Paths
-from toolkit.agent.restoring import aside, choice, mark, swap
+from toolkit.agent.restoring import aside, choice, excerpt, mark, moment, swap
 from toolkit.agent.restoring.mark import LOADING, PASSED, SWAPPING, Mark
 from toolkit.repository.manifest import COMPLETE
 from toolkit.repository.reach import Reach
 from toolkit.repository.read import Snapshot
 from toolkit.repository.restore import How, restore
-from toolkit.sources.docker import Docker
+from toolkit.sources import excerpts
+from toolkit.sources.discover import Found
+from toolkit.sources.docker import Docker, Inspected
+from toolkit.sources.excerpts import Excerpt
 from toolkit.sources.refill import Layout, Refill, Refilled
+from toolkit.sources.wal_choose import Chosen
+from toolkit.sources.wal_recover import Reached
 from toolkit.stack import stopping
 from toolkit.stack.containers import Verdict
 from toolkit.stack.driver import Driver, Work
@@ -51,6 +56,9 @@ class Restoration:
     def __post_init__(self) -> None:
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
+        self._moment: Chosen | None = None
+        self._excerpt: Excerpt | None = None
+        self._reached: list[Reached] = []
 
     def restore(self) -> dict[str, Any]:
         """Put a snapshot's data in the place of what is there. Whatever goes wrong is told in the outcome."""
@@ -76,7 +84,7 @@ class Restoration:
         """Let what a restore kept and what it brought change places again."""
         try:
             before = mark.find(self.desk, self.wish.kept)
-            swaps = tuple(replace(one, inode=Path(one.live).stat().st_ino) for one in before.swaps)
+            swaps = tuple(replace(one, inode=one.now()) for one in before.swaps)
             current = replace(before, swaps=swaps, undoes=before.id, who=self.wish.who, phase=LOADING)
             current = self._go(mark.write(self.desk, current))
         except (Error, OSError) as error:
@@ -113,11 +121,15 @@ class Restoration:
             if not current.undoes and current.id not in [one.id for one in mark.kept(self.desk)]:
                 mark.keep(self.desk, [*mark.kept(self.desk), current])
             mark.end(self.desk)
-            return {**self._told(RESTORED), "kept": current.id, "snapshot": current.snapshot}
+            told = {"kept": current.id, "snapshot": current.snapshot, "taken": current.taken}
+            return {**self._told(RESTORED), **told}
         return self._put_back(current, cause)
 
     def _open(self) -> Snapshot:
         repository = Reach.parse(self.wish.reach, self.secret).repository(self.desk.run, self.site.listener.warn)
+        if self.wish.at:
+            self._moment = moment.chosen(repository, self.wish)
+            return self._moment.base.snapshot
         snapshot = repository.open(repository.find(self.wish.snapshot))
         if snapshot.manifest.outcome != COMPLETE:
             first = next(iter(snapshot.manifest.problems), ("something", "could not be read"))
@@ -137,38 +149,65 @@ class Restoration:
         manifest = self.site.place.manifest(release)
         containers = self.docker.containers(self.site.stack)
         known = choice.described(Paths(self.desk.root), self.docker, self.site.stack, self.site.listener.warn)
-        chosen = choice.chosen(snapshot, containers, self.wish.sources, self.wish.trees, known)
+        restore_id = f"{datetime.now(UTC):%Y%m%dt%H%M%S}-{os.urandom(2).hex()}"
+        chosen, swaps, wanted = self._chosen(snapshot, containers, known, restore_id)
         for name, why in chosen.unplaced:
             self._note(f"{name} is not restored: {why}")
-        restore_id = f"{datetime.now(UTC):%Y%m%dt%H%M%S}-{os.urandom(2).hex()}"
-        swaps = aside.swaps_for(self.docker, chosen.parts, restore_id)
-        _check_room(swaps, chosen, snapshot)
+        _check_room(swaps, wanted)
         stopped = aside.with_dependents(manifest, aside.used_by(containers, swaps))
-        names = tuple(part.name for part in chosen.parts)
+        names = (self._excerpt.path,) if self._excerpt else tuple(part.name for part in chosen.parts)
         began = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        what, taken = str(snapshot.name), snapshot.manifest.started
+        what, taken = str(snapshot.name), self.wish.at or snapshot.manifest.started
         current = Mark(restore_id, what, taken, release, self.wish.who, began, swaps, stopped, names)
         return mark.write(self.desk, current), chosen
+
+    def _chosen(
+        self, snapshot: Snapshot, containers: Sequence[Inspected], known: Sequence[Found], restore_id: str
+    ) -> tuple[Layout, tuple[swap.Swap, ...], int]:
+        """What is filled, what it is exchanged for, and how many bytes that is."""
+        trees = self.wish.trees
+        if self.wish.path:
+            self._excerpt = excerpts.find(snapshot, self.wish.path, trees)
+            part = excerpt.placed(snapshot, self._excerpt, containers, trees, known)
+            one = aside.swap_within(self.docker, part, self._excerpt.below, restore_id)
+            return Layout((part,)), (one,), self._excerpt.bytes
+        if self._moment:
+            chosen = moment.placed(self._moment, containers, known, self.site.listener, self._reached.append)
+            wanted = self._moment.bytes
+        else:
+            chosen = choice.chosen(snapshot, containers, self.wish.sources, trees, known)
+            wanted = choice.size(snapshot, chosen)
+        return chosen, aside.swaps_for(self.docker, chosen.parts, restore_id), wanted
 
     def _load(self, snapshot: Snapshot, current: Mark, chosen: Layout) -> list[Refilled]:
         """Load everything beside, and prove it there. Raises HostError where something is not as it was captured."""
         aside.make(self.docker, current.swaps, current.id)
+        if self._excerpt:
+            done = [excerpt.load(snapshot, self._excerpt, current.swaps[0], self.site.listener)]
+        else:
+            done = []
+            for one in self._refilled(snapshot, current, chosen):
+                self._judge(one)
+                done.append(one)
+        os.sync()
+        return done
+
+    def _refilled(self, snapshot: Snapshot, current: Mark, chosen: Layout) -> Iterator[Refilled]:
         volumes = {one.volume: one.beside_volume for one in current.swaps if one.volume}
         paths = {one.live: one.beside for one in current.swaps if not one.volume}
         manifest, containers = self.site.place.manifest(current.release), self.docker.containers(self.site.stack)
         beside = aside.Beside(self.docker, self.site, manifest, containers, volumes, current.id)
         parts = [replace(one, place=choice.moved(one.place, paths)) for one in chosen.parts]
-        done = []
-        for one in Refill(self.docker, snapshot, beside, volumes, self.site.listener, self.site.clock).run(parts):
-            done.append(one)
-            for verdict in one.probe.verdicts:
-                if verdict.state == "bad":
-                    hint = "nothing in use was touched; try an older snapshot, or leave this source out"
-                    raise RepositoryError(f"{one.source}: {verdict.what}: {verdict.evidence}", hint=hint)
-                if verdict.state == "unknown":
-                    self._note(f"{one.source}: {verdict.what} could not be looked at: {verdict.evidence}")
-        os.sync()
-        return done
+        yield from Refill(self.docker, snapshot, beside, volumes, self.site.listener, self.site.clock).run(parts)
+
+    def _judge(self, one: Refilled) -> None:
+        """Raise RepositoryError for what is not as it was captured; what could not be looked at is told."""
+        for verdict in one.probe.verdicts:
+            if verdict.state == "bad":
+                hint = "nothing in use was touched; try an older snapshot, or leave this source out"
+                raise RepositoryError(f"{one.source}: {verdict.what}: {verdict.evidence}", hint=hint)
+            if verdict.state == "unknown":
+                self._note(f"{one.source}: {verdict.what} could not be looked at: {verdict.evidence}")
 
     def _go(self, current: Mark) -> Mark:
         """Pass the last point at which somebody may stop it for nothing. Raises Stopped, OSError."""
@@ -239,8 +278,13 @@ class Restoration:
     def _finished(
         self, snapshot: Snapshot, current: Mark, done: Sequence[Refilled], verdicts: Sequence[Verdict]
     ) -> dict[str, Any]:
-        told = {**self._told(RESTORED), "snapshot": str(snapshot.name), "taken": snapshot.manifest.started}
-        kept = [{"volume": one.volume or one.live, "kept": one.beside_volume or one.beside} for one in current.swaps]
+        told = {**self._told(RESTORED), "snapshot": str(snapshot.name), "taken": current.taken}
+        for reached in self._reached:
+            told |= {"at": reached.moment, "last_commit": reached.last_commit}
+        kept = [
+            {"volume": one.volume or one.live, "kept": one.beside_volume or one.beside, "within": one.within}
+            for one in current.swaps
+        ]
         return {
             **told,
             "kept": current.id,
@@ -273,15 +317,12 @@ def _services(verdicts: Sequence[Verdict]) -> list[Mapping[str, str]]:
 
 
 def _by_hand(current: Mark) -> str:
-    moves = "; ".join(f"{one.live} <-> {one.beside}" for one in current.swaps)
+    moves = "; ".join(" <-> ".join(one.places) for one in current.swaps)
     return f"with {', '.join(current.services)} stopped, let these change places where they are not right: {moves}"
 
 
-def _check_room(swaps: Sequence[swap.Swap], chosen: Layout, snapshot: Snapshot) -> None:
+def _check_room(swaps: Sequence[swap.Swap], wanted: int) -> None:
     """Raise HostError where what is to be loaded will hardly fit beside what is there."""
-    names = [part.name for part in chosen.parts]
-    infos = snapshot.manifest.sources
-    wanted = sum(one.bytes for one in infos if any(one.name == n or one.name.startswith(f"{n}/") for n in names))
     for one in swaps:
         found = os.statvfs(Path(one.live).parent)
         free = found.f_bavail * found.f_frsize
