@@ -152,12 +152,24 @@ def test_a_server_that_ends_or_never_answers_is_an_error() -> None:
 
 @pytest.mark.usefixtures("greeted")
 def test_first_start_scripts_are_waited_for_and_a_shell_that_stays_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    shells = [True] * 5
-    monkeypatch.setattr(ready, "_starting", lambda _: bool(shells) and shells.pop())
+    shells = ["docker-entrypoi"] * 5
+    monkeypatch.setattr(ready, "_first", lambda _: shells.pop() if shells else "supervisord")
     clock = FakeClock()
     waited(Starting((True, "healthy", True)), clock)
     assert not shells
-    monkeypatch.setattr(ready, "_starting", lambda _: True)
+    monkeypatch.setattr(ready, "_first", lambda _: "sh")
     clock = FakeClock()
     waited(Starting((True, "healthy", True)), clock)
     assert 30 < clock.time < 60
+
+
+@pytest.mark.usefixtures("greeted")
+@pytest.mark.parametrize(("first", "looks"), [("redis-server", 1), ("supervisord", 3), ("sh", 3)])
+def test_only_where_the_first_process_is_the_server_does_its_answer_stand_for_its_health(
+    monkeypatch: pytest.MonkeyPatch, first: str, looks: int
+) -> None:
+    names = [first, first, "redis-server"]
+    monkeypatch.setattr(ready, "_first", lambda _: names.pop(0) if first == "sh" else first)
+    docker = Starting((True, "starting", True), (True, "starting", True), (True, "healthy", True))
+    waited(docker, FakeClock())
+    assert docker.asked == looks
