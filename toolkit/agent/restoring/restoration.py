@@ -9,7 +9,7 @@ puts the old data back.
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,17 +158,24 @@ class Restoration:
         manifest, containers = self.site.place.manifest(current.release), self.docker.containers(self.site.stack)
         beside = aside.Beside(self.docker, self.site, manifest, containers, volumes, current.id)
         parts = [replace(one, place=choice.moved(one.place, paths)) for one in chosen.parts]
-        done = []
-        for one in Refill(self.docker, snapshot, beside, volumes, self.site.listener, self.site.clock).run(parts):
-            done.append(one)
-            for verdict in one.probe.verdicts:
-                if verdict.state == "bad":
-                    hint = "nothing in use was touched; try an older snapshot, or leave this source out"
-                    raise RepositoryError(f"{one.source}: {verdict.what}: {verdict.evidence}", hint=hint)
-                if verdict.state == "unknown":
-                    self._note(f"{one.source}: {verdict.what} could not be looked at: {verdict.evidence}")
+        filling = Refill(self.docker, snapshot, beside, volumes, self.site.listener, self.site.clock)
+        done = {}
+        # Closed at once where something is wrong: nothing may be loading any more when what is beside is removed.
+        with closing(filling.run(parts)) as found:
+            for one in found:
+                done[one.source] = one
+                self._believe(one)
         os.sync()
-        return done
+        return [done[part.name] for part in parts]
+
+    def _believe(self, one: Refilled) -> None:
+        """Raise RepositoryError where something is not as it was captured; note what could not be looked at."""
+        for verdict in one.probe.verdicts:
+            if verdict.state == "bad":
+                hint = "nothing in use was touched; try an older snapshot, or leave this source out"
+                raise RepositoryError(f"{one.source}: {verdict.what}: {verdict.evidence}", hint=hint)
+            if verdict.state == "unknown":
+                self._note(f"{one.source}: {verdict.what} could not be looked at: {verdict.evidence}")
 
     def _go(self, current: Mark) -> Mark:
         """Pass the last point at which somebody may stop it for nothing. Raises Stopped, OSError."""
