@@ -1,13 +1,15 @@
 """PostgreSQL's way back: roles, then each database from its dump, then statistics.
 
 Tables and rows come in one stream. What is made after them (indexes, constraints, triggers) needs the dump's table of
-contents only, so several workers make it from the dump's beginning, which waits in the container's memory.
+contents only, so several workers make it from the dump's beginning, which waits in the container's memory. A small dump
+waits there whole.
 """
 
 import os
+import secrets
 from collections.abc import Iterator
 
-from toolkit.sources.postgres_client import Client, conninfo, identifier
+from toolkit.sources.postgres_client import JOBS, Client, conninfo, identifier
 from toolkit.sources.protocol import Stored
 from toolkit.sources.streams import feed
 from toolkit.words.command import command, script
@@ -17,8 +19,14 @@ GLOBALS = "globals.sql"
 # These are part of every server: they are filled, never dropped.
 _OWN = frozenset({"postgres", "template1"})
 _HEAD = 16 << 20
-_JOBS = max(1, min(4, os.cpu_count() or 1))
-_KEEP = 'umask 077; cat >"$1"'
+# What waits in memory goes with the program that reads it, also where that is ended from outside.
+_KEPT = """
+kept=$1; shift
+trap 'rm -f -- "$kept"' EXIT
+trap 'exit 143' HUP INT TERM
+umask 077
+cat >"$kept" && "$@" "$kept"
+"""
 _CUT_SHORT = "end of file"
 
 
@@ -50,7 +58,7 @@ def _load(to: Client, stored: Stored, *, replace: bool) -> None:
         if database in in_the_way:
             to.rows(f"DROP DATABASE {identifier(database)} WITH (FORCE)")
         _restore(to, stored, database, name)
-    words = ("vacuumdb", "--all", "--analyze-only", "--quiet", f"--jobs={_JOBS}", "--no-password")
+    words = ("vacuumdb", "--all", "--analyze-only", "--quiet", f"--jobs={JOBS}", "--no-password")
     to.run(command(*words, f"--username={to.user}"), what="vacuumdb")
 
 
@@ -77,18 +85,24 @@ def _restore(to: Client, stored: Stored, database: str, name: str) -> None:
     words = ["pg_restore", "--exit-on-error", "--no-password", f"--username={to.user}"]
     into = [f"--dbname={conninfo(database)}"]
     first = [*into, "--clean", "--if-exists"] if database in _OWN else ["--create", "--dbname=postgres"]
+    if stored.size(name) <= _HEAD:
+        # All of it has room in memory: read once, and rows come by several workers as well.
+        _from_memory(to, stored, name, [*words, f"--jobs={JOBS}", *first])
+        return
     _pour(to, stored, name, [*words, "--section=pre-data", "--section=data", *first])
-    kept = f"/dev/shm/.toolkit-restore-{os.getpid()}"  # noqa: S108
     try:
-        feed(to.start(script(_KEEP, kept), what="the dump's beginning"), _beginning(stored, name))
-        to.run(command(*words, "--section=post-data", f"--jobs={_JOBS}", *into, kept), what=f"pg_restore of {database}")
+        _from_memory(to, stored, name, [*words, "--section=post-data", f"--jobs={JOBS}", *into])
     except HostError as error:
         if _CUT_SHORT not in error.message:
             raise
         # A table of contents longer than that: the stream once more, by one worker.
         _pour(to, stored, name, [*words, "--section=post-data", *into])
-    finally:
-        to.run(command("rm", "-f", "--", kept))
+
+
+def _from_memory(to: Client, stored: Stored, name: str, words: list[str]) -> None:
+    """Restore from a dump's beginning, which waits in the container's memory."""
+    kept = f"/dev/shm/.toolkit-restore-{os.getpid()}-{secrets.token_hex(4)}"  # noqa: S108
+    feed(to.start(script(_KEPT, kept, *words), what=f"pg_restore of {name}"), _beginning(stored, name))
 
 
 def _pour(to: Client, stored: Stored, name: str, words: list[str]) -> None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-from toolkit.sources.postgres_client import Client
+from toolkit.sources.postgres_client import JOBS, Client, Session
 from toolkit.sources.postgres_sql import COUNTS
 from toolkit.sources.protocol import Facts, Probe, Verdict, compare, uncounted
 from toolkit.words.command import command, script
 from toolkit.words.errors import HostError
 
-_CHECK = ("pg_amcheck", "--heapallindexed", "--no-strict-names", "--no-password")
+_CHECK = ("pg_amcheck", "--heapallindexed", "--no-strict-names", "--no-password", f"--jobs={JOBS}")
 _WITH_CHECK = "SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'"
 
 
@@ -17,9 +17,12 @@ def probe(to: Client, source: str, dumps: Mapping[str, Facts]) -> Probe:
     verdicts: list[Verdict] = []
     counts: dict[str, int] = {}
     for database, facts in sorted(dumps.items()):
-        verdicts += _check(to, database)
         try:
-            found = count(to, database)
+            with to.session(database) as session:
+                # The server counts rows while another of its processes looks at pages.
+                session.send(COUNTS)
+                verdicts += _check(to, database)
+                found = counted(session)
         except HostError as error:
             verdicts.append(Verdict(f"{database}: counts", "bad", error.message))
             continue
@@ -29,10 +32,9 @@ def probe(to: Client, source: str, dumps: Mapping[str, Facts]) -> Probe:
     return Probe(source, tuple(verdicts), counts)
 
 
-def count(to: Client, database: str) -> dict[str, int]:
-    """Count the rows of every table. Raises HostError where one cannot be read."""
-    with to.session(database) as session:
-        return {row[0]: int(row[1]) for row in session.ask(COUNTS)}
+def counted(session: Session) -> dict[str, int]:
+    """Return the rows of every table, which the session was asked for. Raises HostError where one cannot be read."""
+    return {row[0]: int(row[1]) for row in session.answer()}
 
 
 def _check(to: Client, database: str) -> Iterator[Verdict]:
