@@ -7,7 +7,7 @@ waits there whole.
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from toolkit.sources.postgres_client import JOBS, Client, conninfo, identifier
 from toolkit.sources.protocol import Stored
@@ -18,6 +18,7 @@ from toolkit.words.errors import HostError
 GLOBALS = "globals.sql"
 # These are part of every server: they are filled, never dropped.
 _OWN = frozenset({"postgres", "template1"})
+_THERE = "SELECT 'database', datname FROM pg_database UNION ALL SELECT 'role', quote_ident(rolname) FROM pg_roles"
 _HEAD = 16 << 20
 # What waits in memory goes with the program that reads it, also where that is ended from outside.
 _KEPT = """
@@ -48,15 +49,15 @@ def load(to: Client, stored: Stored, *, replace: bool) -> None:
 
 def _load(to: Client, stored: Stored, *, replace: bool) -> None:
     dumps = {_database(stored, name): name for name in stored.names if name.endswith(".dump")}
-    there = {row[0] for row in to.rows("SELECT datname FROM pg_database")}
-    in_the_way = sorted((there & dumps.keys()) - _OWN)
+    rows = to.rows(_THERE)
+    in_the_way = sorted(({name for kind, name in rows if kind == "database"} & dumps.keys()) - _OWN)
     if in_the_way and not replace:
         hint = "load into a fresh server, or say that what is there may be replaced"
         raise HostError(f"{to.container[:12]} has {', '.join(in_the_way)} already", hint=hint)
-    feed(to.start(to.psql("postgres"), what="psql"), _roles(to, stored))
+    roles = _roles(stored, {name for kind, name in rows if kind == "role"})
+    drops = "".join(f"\nDROP DATABASE {identifier(database)} WITH (FORCE);\n" for database in in_the_way)
+    feed(to.start(to.psql("postgres"), what="psql"), roles + drops.encode(errors="surrogateescape"))
     for database, name in dumps.items():
-        if database in in_the_way:
-            to.rows(f"DROP DATABASE {identifier(database)} WITH (FORCE)")
         _restore(to, stored, database, name)
     words = ("vacuumdb", "--all", "--analyze-only", "--quiet", f"--jobs={JOBS}", "--no-password")
     to.run(command(*words, f"--username={to.user}"), what="vacuumdb")
@@ -66,11 +67,11 @@ def _database(stored: Stored, name: str) -> str:
     return str(stored.facts(name).get("name") or name.removeprefix("databases/").removesuffix(".dump"))
 
 
-def _roles(to: Client, stored: Stored) -> bytes:
+def _roles(stored: Stored, known: Collection[str]) -> bytes:
     """The globals for this server: a role that is there already, as the first one always is, is altered only."""
     text = bytearray()
     stored.pour(GLOBALS, text.extend)
-    there = {f"CREATE ROLE {row[0]};" for row in to.rows("SELECT quote_ident(rolname) FROM pg_roles")}
+    there = {f"CREATE ROLE {name};" for name in known}
 
     def kept() -> Iterator[str]:
         for line in text.decode().splitlines(keepends=True):

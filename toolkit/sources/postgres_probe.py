@@ -1,6 +1,6 @@
 """PostgreSQL proven: every page and index looked at by pg_amcheck, and every table counted."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from toolkit.sources.postgres_client import JOBS, Client, Session
 from toolkit.sources.postgres_sql import COUNTS
@@ -19,10 +19,13 @@ def probe(to: Client, source: str, dumps: Mapping[str, Facts]) -> Probe:
     for database, facts in sorted(dumps.items()):
         try:
             with to.session(database) as session:
+                had = session.ask(_WITH_CHECK)[0][0] != "0"
                 # The server counts rows while another of its processes looks at pages.
                 session.send(COUNTS)
-                verdicts += _check(to, database)
+                verdicts.append(_check(to, database))
                 found = counted(session)
+                if not had:
+                    session.ask("DROP EXTENSION IF EXISTS amcheck")
         except HostError as error:
             verdicts.append(Verdict(f"{database}: counts", "bad", error.message))
             continue
@@ -37,19 +40,16 @@ def counted(session: Session) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in session.answer()}
 
 
-def _check(to: Client, database: str) -> Iterator[Verdict]:
+def _check(to: Client, database: str) -> Verdict:
     what = f"{database}: pg_amcheck"
     try:
-        to.run(script("command -v pg_amcheck >/dev/null"))
-    except HostError:
-        yield Verdict(what, "unknown", "this image has no pg_amcheck: it comes with PostgreSQL 14 and its contrib")
-        return
-    try:
-        had = to.rows(_WITH_CHECK, database)[0][0] != "0"
         to.run(command(*_CHECK, f"--username={to.user}", "--install-missing", f"--database={database}"))
-        yield Verdict(what, "good", "every page and index is sound")
     except HostError as error:
-        yield Verdict(what, "bad", error.message)
-        return
-    if not had:
-        to.rows("DROP EXTENSION amcheck", database)
+        if _has_tool(to):
+            return Verdict(what, "bad", error.message)
+        return Verdict(what, "unknown", "this image has no pg_amcheck: it comes with PostgreSQL 14 and its contrib")
+    return Verdict(what, "good", "every page and index is sound")
+
+
+def _has_tool(to: Client) -> bool:
+    return to.run(script("command -v pg_amcheck || true")).strip() != b""
