@@ -230,12 +230,14 @@ class Starters:
     def stop(self, service: str) -> None: ...
 
 
-def side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **loads: Callable[[Any], None]) -> Any:
+def side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int = 2, **loads: Callable[[Any], None]
+) -> Any:
     monkeypatch.setattr(ready, "wait", lambda *_, **__: None)
     host, _ = captured(tmp_path, MemoryStore(versioned=True))
     parts = [Part(Served(f"redis/{name}", load), Place(), service=name) for name, load in loads.items()]
     servers, heard = Starters(), Heard()
-    refill = Refill(Docker(), host.repository().newest(), servers, listener=heard)
+    refill = Refill(Docker(), host.repository().newest(), servers, listener=heard, at_once=at_once)
     return refill.run(parts), servers, heard
 
 
@@ -273,3 +275,19 @@ def test_one_that_fails_ends_the_others_before_anybody_goes_on(tmp_path: Path, m
         list(run)
     assert ended.is_set()
     assert "redis/large: rows" in heard.notes
+
+
+def test_one_after_the_other_is_what_nobody_asked_to_be_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work = threading.Lock()
+
+    def load(_: Any) -> None:
+        assert at_work.acquire(blocking=False), "another one is loaded at the same time"
+        time.sleep(0.02)
+        at_work.release()
+
+    run, servers, heard = side_by_side(tmp_path, monkeypatch, at_once=1, one=load, two=load)
+    assert [one.source for one in run] == ["redis/one", "redis/two"]
+    assert servers.order == ["one", "two"]
+    assert heard.steps == ["load redis/one", "load redis/two"]

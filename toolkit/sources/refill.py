@@ -1,9 +1,9 @@
 """Refill: what a snapshot holds of a stack, back in its place and proven there, source by source.
 
 Files are written before anything starts, and Redis before its server does. Then each database is started by itself,
-waited for, loaded and proven; databases have nothing in common but the machine, and go side by side. Who starts a
-service, and which volumes are meant, is the caller's affair: a restore fills volumes beside those in use, a recovery
-the stack's own, a drill those of a sandbox.
+waited for, loaded and proven. Who starts a service, and which volumes are meant, is the caller's affair: a restore
+fills volumes beside those in use, a recovery the stack's own, a drill those of a sandbox. Databases have nothing in
+common but the machine, so where that has nothing else to do, several are loaded side by side.
 """
 
 import threading
@@ -33,9 +33,6 @@ ORDER = ("volume", "path", "sqlite", "redis", "clickhouse", "mysql", "postgres")
 """What is a file to its server comes before any server starts; an SQLite file lies in a volume."""
 
 SERVED = ("redis", "clickhouse", "mysql", "postgres")
-AT_ONCE = 3
-"""Databases that are loaded side by side at most: each reads ahead in memory."""
-
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -200,7 +197,11 @@ def _volume(label: str, containers: Sequence[Inspected]) -> str:
 
 @dataclass(frozen=True)
 class Refill:
-    """One filling of a stack's places from one snapshot. `volumes` renames: to each volume the one that is filled."""
+    """One filling of a stack's places from one snapshot. `volumes` renames: to each volume the one that is filled.
+
+    `at_once` is how many databases are loaded side by side. Each of them has a server running and reads ahead in
+    memory, which a machine with production on it may not have to spare.
+    """
 
     docker: Docker
     snapshot: Snapshot
@@ -208,6 +209,7 @@ class Refill:
     volumes: Mapping[str, str] = field(default_factory=dict)
     listener: Listener = field(default_factory=Silent)
     clock: Clock = field(default_factory=SystemClock)
+    at_once: int = 1
     _starting: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, parts: Sequence[Part]) -> Generator[Refilled, None, None]:
@@ -217,7 +219,7 @@ class Refill:
         """
         files = [part for part in parts if not part.service]
         served = [part for part in parts if part.service]
-        together = served if len(served) > 1 else []
+        together = served if self.at_once > 1 and len(served) > 1 else []
         for part in (*files, *(one for one in served if not together)):
             self.listener.step(f"load {part.name}")
             done = self._served(part, self.listener) if part.service else self._files(part)
@@ -229,7 +231,7 @@ class Refill:
     def _side_by_side(self, parts: Sequence[Part]) -> Iterator[Refilled]:
         self.listener.step(f"load {', '.join(part.name for part in parts)}")
         told, found = Together(self.listener), []
-        with workers(AT_ONCE, "load") as pool:
+        with workers(self.at_once, "load") as pool:
             running = [pool.submit(self._served, part, told.part(part.name)) for part in parts]
             try:
                 for future in as_completed(running):

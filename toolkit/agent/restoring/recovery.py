@@ -26,6 +26,9 @@ from toolkit.words.errors import HostError, RepositoryError
 from toolkit.words.values import Secret
 
 NOTES = "recovery.json"
+AT_ONCE = 3
+"""Databases that are loaded side by side: nothing else runs on the machine, and all of them will."""
+
 # A backup of a machine without a stack is over in seconds.
 BACKUP_WITHIN = 600.0
 
@@ -48,8 +51,8 @@ def fill(
     snapshot = repository.open(repository.find(str(refill["snapshot"])))
     site.listener.step("make containers and volumes")
     # Those of all other services are made when their images are here and their turn comes.
-    own = ("--no-start", "--no-deps", "--no-recreate", "--pull", "never")
-    _compose(site, manifest, "up", *own, *needed(manifest))
+    alone = ("--no-start", "--no-deps", "--no-recreate", "--pull", "never")
+    _compose(site, manifest, "up", *alone, *needed(manifest))
     site.listener.done()
     trees = {str(name): str(path) for name, path in dict(refill["trees"]).items()}
     for path in trees.values():
@@ -58,7 +61,8 @@ def fill(
     found = choice.chosen(snapshot, docker.containers(site.stack), (), trees, known)
     for name, why in found.unplaced:
         site.listener.warn(f"{name} is not recovered: {why}")
-    filling = Refill(docker, snapshot, _Own(site, manifest, docker), {}, site.listener, site.clock)
+    own = _Own(site, manifest, docker)
+    filling = Refill(docker, snapshot, own, {}, site.listener, site.clock, AT_ONCE)
     with _nobody_backs_up(paths, site):
         _fill(filling, found, _Notes.of(desk, str(snapshot.name)), site)
 
