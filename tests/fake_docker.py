@@ -47,9 +47,6 @@ class FakeDocker(FakeHost):
     manifests: dict[str, Manifest] = field(default_factory=dict)
     boxes: list[Box] = field(default_factory=list)
     pulled: set[str] = field(default_factory=set)
-    coming: tuple[str, ...] = ()
-    """Images on their way while something else is done."""
-
     sick: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     ports: dict[str, str] = field(default_factory=dict)
@@ -96,9 +93,6 @@ class FakeDocker(FakeHost):
             preflight._LACKING: lambda: ("\n".join(image for image in words if image not in self.pulled), ""),
             preflight._HAS: lambda: ("", ""),
             images._PULL: lambda: ("", self._change("pull", lambda: self.pulled.update(words[1:]))),
-            images._BEGIN: lambda: (self._begin(words[1:]), ""),
-            images._JOIN: lambda: ("", self._change("join", lambda: self.pulled.update(self.coming))),
-            images._END: lambda: (self._end(), ""),
             gate.DIED: lambda: ("die 1\nlast words\nwhat it said last\n", ""),
             images._CHECKS: lambda: ("null\n" * len(words), ""),
             stopping._STOP: lambda: ("", self._change("stop", lambda: self._set(set(words), "exited"))),
@@ -108,14 +102,6 @@ class FakeDocker(FakeHost):
             rolling._COUNT: lambda: ("0\n", ""),
         }
         return known[text]()
-
-    def _begin(self, images: tuple[str, ...]) -> str:
-        self.coming = images
-        return "4711\n"
-
-    def _end(self) -> str:
-        self.coming = ()
-        return ""
 
     def _change(self, name: str, work: Callable[[], object]) -> str:
         """Do something, or die before it or after it, or refuse."""

@@ -10,14 +10,14 @@ import pytest
 
 from tests.fake_docker import Box, FakeDocker, Killed
 from toolkit.stack import prune, record, room, transaction
-from toolkit.stack.driver import Driver, Fill, Work
+from toolkit.stack.driver import Driver, Work
 from toolkit.stack.manifest import Manifest, Terms
 from toolkit.stack.outcome import DEPLOYED, FAILED, MIXED, ROLLED_BACK, Outcome
 from toolkit.stack.place import Place
 from toolkit.stack.service import Check, Limits, Service
 from toolkit.stack.site import Site
 from toolkit.words.clock import FakeClock
-from toolkit.words.errors import HostError, SecretError, Stopped
+from toolkit.words.errors import SecretError, Stopped
 from toolkit.words.report import Silent
 
 DIGESTS = {f"{name}:{version}": f"sha256:{name}{version}" for name in ("db", "api", "web", "job") for version in (1, 2)}
@@ -69,8 +69,6 @@ class World:
     delivered: list[str] = field(default_factory=list)
     stop_in: str = ""
     fail_secrets: bool = False
-    fill: Fill = field(default_factory=Fill)
-    logged_in: bool = False
 
     @property
     def place(self) -> Place:
@@ -84,13 +82,11 @@ class World:
 
     def driver(self, *, one_shots: bool = True) -> Driver:
         site = Site(self.engine, self.place, FakeClock(), self.heard, self._pause)
-        return Driver(site, Work(self._login, self._deliver, self.phases.append, one_shots, self.fill))
+        return Driver(site, Work(self._login, self._deliver, self.phases.append, one_shots))
 
     @contextmanager
     def _login(self) -> Iterator[str]:
-        self.logged_in = True
         yield "/run/login"
-        self.logged_in = False
 
     def _deliver(self, made: Manifest) -> None:
         if self.fail_secrets:
@@ -171,61 +167,6 @@ def test_images_are_there_before_anything_is_touched(world: World) -> None:
     assert "no route to host" in outcome.fault
     assert world.engine.boxes == before
     assert transaction.read(world.place) is None
-
-
-def filled(world: World) -> Fill:
-    """Data that needs the database's image; what was there when it came is written down."""
-
-    def bring(made: Manifest) -> None:
-        world.phases.append("data")
-        assert {made.pinned("db")} == world.engine.pulled
-        assert world.logged_in
-
-    return Fill(bring, lambda _: ["db"])
-
-
-def test_a_stack_that_comes_with_its_data_waits_only_for_the_images_that_the_data_needs(tmp_path: Path) -> None:
-    world = a_world(tmp_path, deployed=False)
-    world.fill = filled(world)
-    outcome = world.driver().deploy(OLD)
-    assert outcome.result == DEPLOYED, outcome
-    assert world.phases[:6] == ["preflight", "pull", "secrets", "data", "pull", "one-shots"]
-    assert world.engine.changes[:3] == ["pull", "join", "up db"]
-    assert world.whole(OLD)
-    assert not world.logged_in
-
-
-def test_images_that_do_not_come_meanwhile_leave_nothing_running(tmp_path: Path) -> None:
-    world = a_world(tmp_path, deployed=False)
-    world.fill = filled(world)
-    world.engine.refuse = lambda change: "no route to host" if change == "join" else ""
-    outcome = world.driver().deploy(OLD)
-    assert (outcome.result, outcome.release) == (ROLLED_BACK, "")
-    assert "no route to host" in outcome.fault
-    assert world.engine.boxes == []
-    assert world.engine.coming == ()
-    assert not world.logged_in
-
-
-def test_data_that_does_not_come_ends_the_pull_too(tmp_path: Path) -> None:
-    def refuse(_: Manifest) -> None:
-        raise HostError("the bucket is gone")
-
-    world = a_world(tmp_path, deployed=False)
-    world.fill = Fill(refuse, lambda _: ["db"])
-    outcome = world.driver().deploy(OLD)
-    assert (outcome.result, outcome.release) == (ROLLED_BACK, "")
-    assert "the bucket is gone" in outcome.fault
-    assert world.engine.coming == ()
-    assert not world.logged_in
-
-
-def test_where_a_release_runs_already_every_image_is_there_first(world: World) -> None:
-    seen: list[set[str]] = []
-    world.fill = Fill(lambda made: seen.append(set(made.images) - world.engine.pulled), lambda _: ["db"])
-    assert world.driver().deploy(NEW).result == DEPLOYED
-    assert seen == [set()]
-    assert "join" not in world.engine.changes
 
 
 def test_secrets_that_cannot_be_delivered_leave_everything_as_it_was(world: World) -> None:

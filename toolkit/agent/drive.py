@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from toolkit.host import Host
 from toolkit.host.local import LocalHost
 from toolkit.machine import registry
 from toolkit.stack import journal, prune, readers, redact, transaction
-from toolkit.stack.driver import Driver, Fill, Work
+from toolkit.stack.driver import Driver, Work, no_data
 from toolkit.stack.journal import Journal, Scribe
 from toolkit.stack.manifest import Manifest
 from toolkit.stack.outcome import FAILED, MIXED, ROLLED_BACK, Outcome, explain
@@ -179,17 +179,16 @@ class _Drive:
                 written=list(receipt.written), removed=list(receipt.removed),
             )  # fmt: skip
 
-    def _fill(self, site: Site) -> Fill:
+    def _fill(self, site: Site) -> Callable[[Manifest], None]:
         """Return what brings the data of a stack that is recovered; of any other, nothing does."""
         refill = self.request.refill
         if not refill:
-            return Fill()
+            return no_data
         # The engine of backups is only on hosts that have some.
         from toolkit.agent.restoring import recovery
 
         secret = self.request.cut(self.body)[1][-1]
-        bring = lambda manifest: recovery.fill(self.paths, site, manifest, refill, secret, phase=self._phase)  # noqa: E731
-        return Fill(bring, recovery.needed)
+        return lambda manifest: recovery.fill(self.paths, site, manifest, refill, secret, phase=self._phase)
 
     def _phase(self, phase: str) -> None:
         self.book.write("phase", name=phase)

@@ -2,22 +2,18 @@
 
     preflight → pull → secrets → one-shots → stateful → stateless → gate → switch → prune
 
-A stack that comes up on another host has its data between secrets and one-shots, and images that its data does not need
-come meanwhile: nothing runs there that could miss them.
-
 Up to the secrets nothing that runs is touched. The mark of the transaction is on disk before the first container is,
 and what fails, or is stopped, after that goes back: the release before comes up again and is proven.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from toolkit.stack import deadline, gate, images, moves, preflight, probes, prune, record, room, stopping, transaction
 from toolkit.stack.containers import Container, Verdict, judge
 from toolkit.stack.gate import Passed, Patience
-from toolkit.stack.images import Pulling
 from toolkit.stack.manifest import Manifest
 from toolkit.stack.moves import Move
 from toolkit.stack.outcome import DEPLOYED, FAILED, MIXED, ROLLED_BACK, Outcome, explain
@@ -27,15 +23,8 @@ from toolkit.stack.transaction import Transaction
 from toolkit.words.errors import DeployFailed, Error, HostError
 
 
-@dataclass(frozen=True)
-class Fill:
-    """How a stack gets its data before anything of it runs; a deploy on its own host has none to get.
-
-    `needs` names the services without which it cannot: the images of all others may come meanwhile.
-    """
-
-    bring: Callable[[Manifest], None] = field(default=lambda _: None, repr=False)
-    needs: Callable[[Manifest], Collection[str]] = field(default=lambda manifest: manifest.services, repr=False)
+def no_data(_manifest: Manifest) -> None:
+    """What brings data for a deploy that brings none."""
 
 
 # Going back is tried this often, with pauses between (seconds): a daemon that restarts is back by then.
@@ -46,14 +35,15 @@ PAUSES = (2.0, 10.0)
 class Work:
     """What a driver is given beside the site: phases that are not the stack's own business, and who hears of phases.
 
-    `login` gives a folder with registry logins for a while; `deliver` brings the secrets of a release.
+    `login` gives a folder with registry logins for a while; `deliver` brings the secrets of a release, and `fill` the
+    data of one that comes up on another host, before anything of it runs.
     """
 
     login: Callable[[], AbstractContextManager[str]] = field(repr=False)
     deliver: Callable[[Manifest], None] = field(repr=False)
     phase: Callable[[str], None] = field(repr=False)
     one_shots: bool = True
-    fill: Fill = Fill()
+    fill: Callable[[Manifest], None] = field(default=no_data, repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,16 +55,12 @@ class Driver:
 
     def deploy(self, target: str) -> Outcome:
         """Bring up a release that lies on the host. Whatever goes wrong there is told in the outcome."""
-        with ExitStack() as brought:
-            return self._deploy(target, brought)
-
-    def _deploy(self, target: str, brought: ExitStack) -> Outcome:
         place = self.site.place
         try:
             unfinished = transaction.read(place)
             previous = unfinished.previous if unfinished else place.current_name()
             manifest = place.manifest(target)
-            coming = self._make_ready(manifest, previous, brought)
+            self._make_ready(manifest, previous)
             before = self.site.containers()
             mark = Transaction(target, previous, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
             transaction.begin(place, mark)
@@ -83,8 +69,7 @@ class Driver:
             room.give_back(self.site)
             return explain(FAILED, place.current_name(), error)
         try:
-            self.work.fill.bring(manifest)
-            self._await_images(coming)
+            self.work.fill(manifest)
             changes = self._advance(manifest)
             mark = transaction.passed(place, mark)
         except Exception as error:
@@ -111,44 +96,26 @@ class Driver:
         cause = HostError("the deploy was cut off on the host", hint="`invoke attach` shows how far it came")
         return self._back(mark, cause)
 
-    def _make_ready(self, manifest: Manifest, previous: str, brought: ExitStack) -> Pulling | None:
-        """Look for what cannot work, and have images and secrets on the host. Returns images that are still to come."""
-        site, coming = self.site, None
+    def _make_ready(self, manifest: Manifest, previous: str) -> None:
+        """Look for what cannot work, and have images and secrets on the host."""
+        site = self.site
         self._begin("preflight")
         lost = preflight.way_back(site, previous)
         missing = preflight.lacking(site, manifest.images)
-        with ExitStack() as logins:
-            login = logins.enter_context(self.work.login()) if missing or lost else ""
+        with self.work.login() if missing or lost else nullcontext("") as login:
             preflight.check(site, manifest, missing, login=login)
             site.pause()
             self._done(f"{len(manifest.services)} services")
             self._begin("pull")
-            first, later = self._in_turn(manifest, missing, previous)
-            images.pull(site, first, login)
+            images.pull(site, missing, login)
             self._pull_lost(lost, login)
-            if later:
-                coming = logins.enter_context(images.pulling(site, later, login))
-                brought.push(logins.pop_all())
-            self._done(f"{len(first)} images" + (f", {len(later)} to come" if later else ""))
+            self._done(f"{len(missing)} images")
         site.pause()
         self._begin("secrets")
         self.work.deliver(manifest)
         self._done(f"{len(manifest.secrets)} files")
         site.pause()
         room.keep_back(site)
-        return coming
-
-    def _in_turn(self, manifest: Manifest, missing: Sequence[str], previous: str) -> tuple[list[str], list[str]]:
-        """Which images have to be there before the data is, and which may come meanwhile."""
-        wanted = manifest.services if previous else self.work.fill.needs(manifest)
-        needed = {manifest.pinned(name) for name in wanted}
-        return [one for one in missing if one in needed], [one for one in missing if one not in needed]
-
-    def _await_images(self, coming: Pulling | None) -> None:
-        if coming:
-            self._begin("pull")
-            coming.join()
-            self._done(f"{len(coming.images)} images")
 
     def _pull_lost(self, lost: Sequence[str], login: str) -> None:
         """Bring back images of the release before that somebody removed: without them there is no way back."""

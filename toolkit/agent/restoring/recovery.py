@@ -5,7 +5,7 @@ recovery that is cut off and begun again goes on behind it.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +50,7 @@ def fill(
     repository = Reach.parse(refill["reach"], secret).repository(desk.run, site.listener.warn)
     snapshot = repository.open(repository.find(str(refill["snapshot"])))
     site.listener.step("make containers and volumes")
-    # Those of all other services are made when their images are here and their turn comes.
-    alone = ("--no-start", "--no-deps", "--no-recreate", "--pull", "never")
-    _compose(site, manifest, "up", *alone, *needed(manifest))
+    _compose(site, manifest, "create", "--pull", "never")
     site.listener.done()
     trees = {str(name): str(path) for name, path in dict(refill["trees"]).items()}
     for path in trees.values():
@@ -65,11 +63,6 @@ def fill(
     filling = Refill(docker, snapshot, own, {}, site.listener, site.clock, AT_ONCE)
     with _nobody_backs_up(paths, site):
         _fill(filling, found, _Notes.of(desk, str(snapshot.name)), site)
-
-
-def needed(manifest: Manifest) -> Collection[str]:
-    """The services that data is found by and loaded with: those with volumes, or all where none has any."""
-    return [name for name, one in manifest.services.items() if one.volumes] or manifest.services
 
 
 def _fill(filling: Refill, found: Layout, notes: "_Notes", site: Site) -> None:
