@@ -300,8 +300,14 @@ def check_all_is_there(site: Kept, rows: int, files: set[str]) -> None:
 
 def cut_twice(site: Kept, fresh: Repository) -> int:
     """Cut a recovery on the control side while it provisions, and its driver once the first source is proven."""
+    mark = site.repo.root / "backups/box.recovery.json"
     first = site.repo.start("recover", "--host", "box", "--to", "replacement")
-    time.sleep(4)
+    # It is there once the snapshot is open: the provision has begun.
+    deadline = time.monotonic() + 120
+    while not mark.exists():
+        assert time.monotonic() < deadline, first.poll()
+        time.sleep(0.05)
+    time.sleep(2)
     first.kill()
     first.communicate()
     watch = f"""
