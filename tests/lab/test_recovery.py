@@ -300,8 +300,14 @@ def check_all_is_there(site: Kept, rows: int, files: set[str]) -> None:
 
 def cut_twice(site: Kept, fresh: Repository) -> int:
     """Cut a recovery on the control side while it provisions, and its driver once the first source is proven."""
+    mark = site.repo.root / "backups/box.recovery.json"
     first = site.repo.start("recover", "--host", "box", "--to", "replacement")
-    time.sleep(4)
+    # It is there once the snapshot is open: the provision has begun.
+    deadline = time.monotonic() + 120
+    while not mark.exists():
+        assert time.monotonic() < deadline, first.poll()
+        time.sleep(0.05)
+    time.sleep(2)
     first.kill()
     first.communicate()
     watch = f"""
@@ -329,15 +335,18 @@ def test_a_host_that_is_lost_at_any_moment_comes_back_on_a_bare_one_by_its_runbo
     for moment in range(MOMENTS):
         dice = random.Random(f"{SEED} {moment}")
         with Writer(site) as writer:
-            until("true", site.repo)
-            time.sleep(dice.uniform(1, 3))
+            # However slow the machine is: there is something to lose.
+            deadline = time.monotonic() + 120
+            while len(writer.made) <= 10:
+                assert time.monotonic() < deadline, writer.made
+                time.sleep(0.05)
+            time.sleep(dice.uniform(0, 2))
             before = len(writer.made)
             files = set(site.repo.on_host("ls /var/lib/docker/volumes/taskflow_files/_data").split())
             site.save()
             time.sleep(dice.uniform(0, 4))
             lost = site.repo.vps.name
             subprocess.run(["docker", "kill", site.repo.vps.container], check=True, capture_output=True)
-        assert before > 10
         lab.remove(lost)
         fresh = site.replacement(f"fresh{moment}")
         cuts = 0 if moment else cut_twice(site, fresh)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.sources import process as processes
 from toolkit.sources.docker import Inside
 from toolkit.sources.login import Login
 from toolkit.sources.process import Process, way_out
@@ -38,6 +39,16 @@ def test_the_end_of_the_pipe_is_not_the_end_of_the_dump() -> None:
     with failed, streamed(dump) as stream:
         assert stream.read(100) == b"half\n"
         assert stream.read(100) == b""
+
+
+def test_nobody_sleeps_over_a_program_whose_last_word_comes_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_TICK", 600.0)
+    monkeypatch.setattr(processes, "_GRACE", 60.0)
+    process = shell("exec 2>&-; sleep 0.5")
+    process.check()
+    # Whoever looks after it has gone as well, and not because its time was up.
+    assert not process._drain.is_alive()
+    process.close()
 
 
 def test_a_text_dump_must_end_with_its_mark() -> None:

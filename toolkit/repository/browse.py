@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from toolkit.repository import ahead
+from toolkit.repository.ahead import Piece
 from toolkit.repository.layout import SnapshotName
-from toolkit.repository.listing import Entry, Ref
+from toolkit.repository.listing import Entry
 from toolkit.repository.read import Repository, Snapshot
 from toolkit.repository.remembered import row_key
 from toolkit.repository.select import one
@@ -91,19 +93,18 @@ def diff(before: Snapshot, after: Snapshot) -> Iterator[Difference]:
 def dump(snapshot: Snapshot, path: str, write: Callable[[bytes], object]) -> int:
     """Write one file's bytes in order; return how many. Raises RepositoryError for damage, and for what is no file."""
     size = 0
-    for part in one(snapshot, path):
-        for ref in part.refs:
-            for block in _blocks(snapshot, ref):
-                write(block)
-                size += len(block)
+    for piece in ahead.in_order(snapshot.packs, (ref for part in one(snapshot, path) for ref in part.refs)):
+        for block in _blocks(snapshot, piece):
+            write(block)
+            size += len(block)
     return size
 
 
-def _blocks(snapshot: Snapshot, ref: Ref) -> Iterator[bytes]:
-    if not ref.hole:
-        yield snapshot.packs.chunk(ref)
+def _blocks(snapshot: Snapshot, piece: Piece) -> Iterator[bytes]:
+    if piece.frame is not None:
+        yield snapshot.packs.take(piece.frame, piece.ref._replace(offset=0))
         return
-    left, step = ref.size, 1 << 20
+    left, step = piece.ref.size, 1 << 20
     while left:
         yield bytes(min(left, step))
         left -= min(left, step)

@@ -1,5 +1,6 @@
 """PostgreSQL's clients inside the container: rows of one query, programs, and sessions that stay open."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from toolkit.words.command import Command, command, script
 from toolkit.words.errors import HostError
 
 Row = list[str]
+
+JOBS = max(1, min(4, os.cpu_count() or 1))
+"""Workers of the programs that can have several."""
 
 _MARK = "toolkit: end of answer"
 # Fields end in a unit separator and rows in a zero byte: names and values may hold anything else.

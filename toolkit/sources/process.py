@@ -9,7 +9,6 @@ import os
 import select
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
@@ -64,6 +63,7 @@ class Process:
         self.head = b""
         self._said = bytearray()
         self._waiting = threading.Event()
+        self._ended = threading.Event()
         self._beat = 0
         self.hung = False
         self._drain = threading.Thread(target=self._watch, name=f"watch {what}", daemon=True)
@@ -111,6 +111,7 @@ class Process:
         self.finish()
         with self._waited():
             code = self._child.wait()
+        self._ended.set()
         self._drain.join(_GRACE)
         if self.hung:
             raise self._hung()
@@ -150,6 +151,7 @@ class Process:
                     pipe.close()
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(_GRACE)
+            self._ended.set()
         self._drain.join(_GRACE)
         if self._child.stderr and not self._drain.is_alive():
             self._child.stderr.close()
@@ -169,7 +171,8 @@ class Process:
         silent, beat, quiet = False, 0, 0.0
         while not silent or self._child.poll() is None:
             if silent:
-                time.sleep(_TICK)
+                # Its end comes a moment after its last word; who has seen it says so, and nobody sleeps over it.
+                self._ended.wait(_TICK)
             elif select.select([self._err], [], [], _TICK)[0]:
                 silent = not self._hear(os.read(self._err, 1 << 16))
                 # Progress that a program tells is progress.

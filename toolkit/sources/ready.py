@@ -1,7 +1,8 @@
 """Ready: waiting until a database that was just started really answers, and not only its first-start scripts.
 
 The usual images run a server of their own while they make a first database, and end it again. Until that is over,
-the container's first process is still a shell.
+the container's first process is still a shell. Where it is the server itself, that server's answer is all there is to
+wait for: Docker runs a health check for the first time seconds after the start, and would learn no more from it.
 """
 
 from contextlib import suppress
@@ -27,9 +28,13 @@ WITHIN = 600.0
 
 # A command line may keep its shell for good: one that answers for so long (seconds) has started all the same.
 _SHELL_WITHIN = 30.0
-_TICK = 0.3
+_TICK = 0.1
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "busybox", "docker-entrypoi", "entrypoint.sh"})
 _INITS = frozenset({"docker-init", "tini", "dumb-init", "catatonit"})
+# What the kernel calls them, which keeps fifteen letters.
+_SERVERS = frozenset(
+    {"postgres", "redis-server", "valkey-server", "mysqld", "mariadbd", "clickhouse-serv", "clickhouse"}
+)
 
 
 def wait(
@@ -41,10 +46,12 @@ def wait(
         inspected = docker.inspect("container", container)[0]
         if not inspected["State"].get("Running"):
             raise HostError(f"{source.name}: its server ended:\n{last_words(docker, container)}")
-        complaint = _complaint(docker, source, container, inspected)
+        first = _first(inspected)
+        complaint = "" if first in _SERVERS else _unhealthy(inspected)
+        complaint = complaint or _complaint(docker, source, container)
         now = clock.now()
         answering = None if complaint else (now if answering is None else answering)
-        if answering is not None and (not _starting(inspected) or now - answering > _SHELL_WITHIN):
+        if answering is not None and (first not in _SHELLS or now - answering > _SHELL_WITHIN):
             return
         if now - begun > within:
             said = complaint or "its first-start scripts do not end"
@@ -54,11 +61,14 @@ def wait(
         clock.sleep(_TICK)
 
 
-def _complaint(docker: Docker, source: Source, container: str, inspected: Inspected) -> str:
-    """Why a server is not there yet; empty where it answers and is not called ill."""
+def _unhealthy(inspected: Inspected) -> str:
+    """What a container's own health check is still missing; empty where it has none, or has said something."""
     health = (inspected["State"].get("Health") or {}).get("Status", "healthy")
-    if health == "starting":
-        return "its health check has not passed yet"
+    return "its health check has not passed yet" if health == "starting" else ""
+
+
+def _complaint(docker: Docker, source: Source, container: str) -> str:
+    """Why a server is not there yet; empty where it answers."""
     try:
         greet(docker, source, container)
     except HostError as error:
@@ -79,15 +89,15 @@ def greet(docker: Docker, source: Source, container: str) -> None:
         ClickHouseClient(docker, container, source.login, source.patience).rows("SELECT 1 AS one")
 
 
-def _starting(container: Inspected) -> bool:
-    """Whether a container's first process is still a shell: its entry point, which has not handed over yet."""
+def _first(container: Inspected) -> str:
+    """The name of a container's first process, or of what an init that does nothing else has started."""
     pid = str(container["State"].get("Pid", 0))
     with suppress(OSError):
         name = _name(pid)
         if name in _INITS and (children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
             name = _name(children[0])
-        return name in _SHELLS
-    return False
+        return name
+    return ""
 
 
 def _name(pid: str) -> str:

@@ -2,15 +2,19 @@
 
 Files are written before anything starts, and Redis before its server does. Then each database is started by itself,
 waited for, loaded and proven. Who starts a service, and which volumes are meant, is the caller's affair: a restore
-fills volumes beside those in use, a recovery the stack's own, a drill those of a sandbox.
+fills volumes beside those in use, a recovery the stack's own, a drill those of a sandbox. Databases have nothing in
+common but the machine, so where that has nothing else to do, several are loaded side by side.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
 from toolkit.repository.manifest import SourceInfo
+from toolkit.repository.pools import workers
 from toolkit.repository.read import Snapshot
 from toolkit.sources import ready
 from toolkit.sources.discover import Found
@@ -19,6 +23,7 @@ from toolkit.sources.protocol import Facts, Place, Probe, Source, Verdict
 from toolkit.sources.recognise import recognise
 from toolkit.sources.sqlite import COPY, Sqlite
 from toolkit.sources.stored import Followed, FromSnapshot, facts_of
+from toolkit.sources.together import Together
 from toolkit.sources.volume import Directory, Volume
 from toolkit.words.clock import Clock, SystemClock
 from toolkit.words.errors import Error
@@ -35,10 +40,10 @@ class Servers(Protocol):
     """How services are started by themselves, here or in a sandbox."""
 
     def start(self, service: str) -> str:
-        """Start one service and nothing else; return its container. Raises HostError."""
+        """Start one service and nothing else; return its container. Raises HostError. One is started at a time."""
 
     def stop(self, service: str) -> None:
-        """Its data was loaded and proven: stop it, or leave it running for what comes next."""
+        """Its data was loaded and proven: stop it, or leave it running for what comes next. Any thread may call it."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,11 @@ def _volume(label: str, containers: Sequence[Inspected]) -> str:
 
 @dataclass(frozen=True)
 class Refill:
-    """One filling of a stack's places from one snapshot. `volumes` renames: to each volume the one that is filled."""
+    """One filling of a stack's places from one snapshot. `volumes` renames: to each volume the one that is filled.
+
+    `at_once` is how many databases are loaded side by side. Each of them has a server running and reads ahead in
+    memory, which a machine with production on it may not have to spare.
+    """
 
     docker: Docker
     snapshot: Snapshot
@@ -201,34 +210,58 @@ class Refill:
     volumes: Mapping[str, str] = field(default_factory=dict)
     listener: Listener = field(default_factory=Silent)
     clock: Clock = field(default_factory=SystemClock)
+    at_once: int = 1
+    _starting: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, parts: Sequence[Part]) -> Iterator[Refilled]:
-        """Load and prove each part in its order, and yield it once it is done. Raises what stops a load."""
-        for part in parts:
+    def run(self, parts: Sequence[Part]) -> Generator[Refilled, None, None]:
+        """Load and prove each part, and yield it once it is done: files in their order, then databases.
+
+        Raises what stops a load. One that fails ends the others at their next step.
+        """
+        files = [part for part in parts if not part.service]
+        served = [part for part in parts if part.service]
+        together = served if self.at_once > 1 and len(served) > 1 else []
+        for part in (*files, *(one for one in served if not together)):
             self.listener.step(f"load {part.name}")
-            done = self._served(part) if part.service else self._files(part)
-            bad = next((verdict for verdict in done.probe.verdicts if verdict.state != "good"), None)
-            self.listener.done(f"{bad.what}: {bad.evidence}" if bad else _counted(done.probe))
+            done = self._served(part, self.listener) if part.service else self._files(part)
+            self.listener.done(_found(done))
             yield done
+        if together:
+            yield from self._side_by_side(together)
+
+    def _side_by_side(self, parts: Sequence[Part]) -> Iterator[Refilled]:
+        self.listener.step(f"load {', '.join(part.name for part in parts)}")
+        told, found = Together(self.listener), []
+        with workers(self.at_once, "load") as pool:
+            running = [pool.submit(self._served, part, told.part(part.name)) for part in parts]
+            try:
+                for future in as_completed(running):
+                    done = future.result()
+                    found.append(f"{done.source}: {_found(done)}")
+                    yield done
+            finally:
+                told.end()
+        self.listener.done("; ".join(found))
 
     def _files(self, part: Part) -> Refilled:
         place = self._renamed(part.place)
-        loaded = self._load(part, place)
+        loaded = self._load(part, place, self.listener)
         return self._probe(part, place, loaded)
 
-    def _served(self, part: Part) -> Refilled:
+    def _served(self, part: Part, listener: Listener) -> Refilled:
         before = part.source.loads_into == "volume"
-        seconds = self._load(part, self._renamed(part.place)) if before else 0.0
-        container = self.servers.start(part.service)
-        ready.wait(self.docker, part.source, container, clock=self.clock, listener=self.listener)
+        seconds = self._load(part, self._renamed(part.place), listener) if before else 0.0
+        with self._starting:
+            container = self.servers.start(part.service)
+        ready.wait(self.docker, part.source, container, clock=self.clock, listener=listener)
         place = Place(container=container, image=part.place.image, replace=True)
-        done = self._probe(part, place, seconds if before else self._load(part, place))
+        done = self._probe(part, place, seconds if before else self._load(part, place, listener))
         self.servers.stop(part.service)
         return done
 
-    def _load(self, part: Part, place: Place) -> float:
+    def _load(self, part: Part, place: Place, listener: Listener) -> float:
         begun = self.clock.now()
-        stored = Followed(FromSnapshot(self.snapshot, part.name), self.listener)
+        stored = Followed(FromSnapshot(self.snapshot, part.name), listener)
         part.source.load(self.docker, stored, place)
         return self.clock.now() - begun
 
@@ -246,6 +279,10 @@ class Refill:
         return replace(place, volume=self.volumes.get(place.volume, place.volume))
 
 
-def _counted(probe: Probe) -> str:
+def _found(done: Refilled) -> str:
+    """What is told of a source that is done: the first thing that is wrong with it, or what was counted."""
+    probe = done.probe
+    if bad := next((verdict for verdict in probe.verdicts if verdict.state != "good"), None):
+        return f"{bad.what}: {bad.evidence}"
     numbers = [value for value in probe.counts.values() if isinstance(value, int)]
     return f"{len(probe.verdicts)} checks, {sum(numbers)} counted" if numbers else f"{len(probe.verdicts)} checks"

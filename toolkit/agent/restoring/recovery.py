@@ -6,7 +6,7 @@ recovery that is cut off and begun again goes on behind it.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from toolkit.agent.restoring import choice
 from toolkit.agent.restoring.restoration import described
 from toolkit.repository.reach import Reach
 from toolkit.sources.docker import Docker, service_of
-from toolkit.sources.refill import Layout, Refill
+from toolkit.sources.refill import Layout, Refill, Refilled
 from toolkit.stack.manifest import Manifest
 from toolkit.stack.restoring import Desk
 from toolkit.stack.site import Site
@@ -26,6 +26,9 @@ from toolkit.words.errors import HostError, RepositoryError
 from toolkit.words.values import Secret
 
 NOTES = "recovery.json"
+AT_ONCE = 3
+"""Databases that are loaded side by side: nothing else runs on the machine, and all of them will."""
+
 # A backup of a machine without a stack is over in seconds.
 BACKUP_WITHIN = 600.0
 
@@ -56,21 +59,28 @@ def fill(
     found = choice.chosen(snapshot, docker.containers(site.stack), (), trees, known)
     for name, why in found.unplaced:
         site.listener.warn(f"{name} is not recovered: {why}")
-    filling = Refill(docker, snapshot, _Own(site, manifest, docker), {}, site.listener, site.clock)
+    own = _Own(site, manifest, docker)
+    filling = Refill(docker, snapshot, own, {}, site.listener, site.clock, AT_ONCE)
     with _nobody_backs_up(paths, site):
         _fill(filling, found, _Notes.of(desk, str(snapshot.name)), site)
 
 
 def _fill(filling: Refill, found: Layout, notes: "_Notes", site: Site) -> None:
     notes.unplaced = [list(pair) for pair in found.unplaced]
-    for one in filling.run([part for part in found.parts if part.name not in notes.done]):
-        for verdict in one.probe.verdicts:
-            if verdict.state == "bad":
-                hint = "recover from an older snapshot with --snapshot"
-                raise RepositoryError(f"{one.source}: {verdict.what}: {verdict.evidence}", hint=hint)
-            if verdict.state == "unknown":
-                site.listener.warn(f"{one.source}: {verdict.what} could not be looked at: {verdict.evidence}")
-        notes.note(one.source, described(one))
+    # Closed at once where something is wrong: nothing may be loading any more when the stack is taken down.
+    with closing(filling.run([part for part in found.parts if part.name not in notes.done])) as brought:
+        for one in brought:
+            _believe(one, site)
+            notes.note(one.source, described(one))
+
+
+def _believe(one: Refilled, site: Site) -> None:
+    for verdict in one.probe.verdicts:
+        if verdict.state == "bad":
+            hint = "recover from an older snapshot with --snapshot"
+            raise RepositoryError(f"{one.source}: {verdict.what}: {verdict.evidence}", hint=hint)
+        if verdict.state == "unknown":
+            site.listener.warn(f"{one.source}: {verdict.what} could not be looked at: {verdict.evidence}")
 
 
 @contextmanager

@@ -8,8 +8,8 @@ puts the old data back.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,17 +182,19 @@ class Restoration:
     def _load(self, snapshot: Snapshot, current: Mark, chosen: Layout) -> list[Refilled]:
         """Load everything beside, and prove it there. Raises HostError where something is not as it was captured."""
         aside.make(self.docker, current.swaps, current.id)
-        if self._excerpt:
-            done = [excerpt.load(snapshot, self._excerpt, current.swaps[0], self.site.listener)]
-        else:
-            done = []
-            for one in self._refilled(snapshot, current, chosen):
-                self._judge(one)
-                done.append(one)
+        done = {}
+        # Closed at once where something is wrong: nothing may be loading any more when what is beside is removed.
+        with closing(self._filled(snapshot, current, chosen)) as found:
+            for one in found:
+                done[one.source] = one
+                self._believe(one)
         os.sync()
-        return done
+        return [done[name] for name in current.sources]
 
-    def _refilled(self, snapshot: Snapshot, current: Mark, chosen: Layout) -> Iterator[Refilled]:
+    def _filled(self, snapshot: Snapshot, current: Mark, chosen: Layout) -> Generator[Refilled, None, None]:
+        if self._excerpt:
+            yield excerpt.load(snapshot, self._excerpt, current.swaps[0], self.site.listener)
+            return
         volumes = {one.volume: one.beside_volume for one in current.swaps if one.volume}
         paths = {one.live: one.beside for one in current.swaps if not one.volume}
         manifest, containers = self.site.place.manifest(current.release), self.docker.containers(self.site.stack)
@@ -200,8 +202,8 @@ class Restoration:
         parts = [replace(one, place=choice.moved(one.place, paths)) for one in chosen.parts]
         yield from Refill(self.docker, snapshot, beside, volumes, self.site.listener, self.site.clock).run(parts)
 
-    def _judge(self, one: Refilled) -> None:
-        """Raise RepositoryError for what is not as it was captured; what could not be looked at is told."""
+    def _believe(self, one: Refilled) -> None:
+        """Raise RepositoryError where something is not as it was captured; note what could not be looked at."""
         for verdict in one.probe.verdicts:
             if verdict.state == "bad":
                 hint = "nothing in use was touched; try an older snapshot, or leave this source out"
