@@ -96,6 +96,7 @@ STACKS = {
         queue_source="redis/cache",
         jobs="taskflow:tasks",
         workers="taskflow-worker-1 taskflow-worker-2",
+        warnings=frozenset({"port-on-all-addresses", "database-on-public-network"}),
     ),
     "relay": Holds(
         database="relay-postgres-1",
@@ -292,9 +293,14 @@ def carried(folder: Path, lab: Lab, s3: S3, name: str) -> Iterator[Carried]:
         made.repo.done("deploy", "--host", "box", "--provision")
         yield made
     finally:
-        for host in (name, f"{name}-again"):
-            if host in lab.home.state().hosts:
-                lab.remove(host)
+        end(lab, name)
+
+
+def end(lab: Lab, name: str) -> None:
+    """Remove the hosts of one example, those that are there."""
+    for host in (name, f"{name}-again"):
+        if host in lab.home.state().hosts:
+            lab.remove(host)
 
 
 def _repository(folder: Path, lab: Lab, s3: S3, vps: Vps) -> Repository:

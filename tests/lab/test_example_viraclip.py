@@ -2,18 +2,13 @@
 
 import json
 import shlex
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.steps import Repository, repository, until
-from toolkit.lab import Lab
-from toolkit.lab.images import publish
+from tests.carried import Carried
+from tests.steps import Repository, until
 
-pytestmark = pytest.mark.lab
-
-EXAMPLE = Path("examples/viraclip").resolve()
+pytestmark = [pytest.mark.lab, pytest.mark.parametrize("carried", ["viraclip"], indirect=True, scope="session")]
 
 API = "curl --silent --show-error --max-time 10 http://127.0.0.1:8000"
 
@@ -27,15 +22,9 @@ echo "$id"
 """
 
 
-@pytest.fixture(scope="module")
-def repo(lab: Lab, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    publish(lab, EXAMPLE)
-    vps = lab.host("viraclip", example="viraclip")
-    made = repository(tmp_path_factory.mktemp("viraclip") / "repo", lab, vps, EXAMPLE)
-    made.change(lambda content: content["stack"]["variables"].update(DEMO_FAULTS="true"))
-    made.done("deploy", "--host", "box", "--provision")
-    yield made
-    lab.remove("viraclip")
+@pytest.fixture
+def repo(carried: Carried) -> Repository:
+    return carried.repo
 
 
 def redis(repo: Repository, *words: str) -> str:

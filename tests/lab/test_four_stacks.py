@@ -11,12 +11,20 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.carried import A_LONG_WALK, STACKS, Carried, Held
+from tests.carried import A_LONG_WALK, STACKS, Carried, Held, end
+from toolkit.lab import Lab
 
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.parametrize("carried", ["oneglanse", "relay", "viraclip", "taskflow"], indirect=True, scope="session"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ended(lab: Lab) -> Iterator[None]:
+    """A host of the session ends when another is asked for; nobody asks after the last one."""
+    yield
+    end(lab, "taskflow")
 
 
 @contextmanager
