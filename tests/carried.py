@@ -175,7 +175,7 @@ class Carried:
     """A clip that was ended half-way."""
 
     steps: Mapping[str, str] = field(default_factory=dict)
-    """What was done of it, as Redis knew when it was ended."""
+    """What was done of it by then, and how often each of these steps had been begun."""
 
     @property
     def repo(self) -> Repository:
@@ -201,7 +201,7 @@ class Carried:
 
     def work(self) -> None:
         """Give the stack something to do, as its README says."""
-        self.repo.on_host((self.repo.stack / "work.sh").read_text())
+        self.repo.fed((self.repo.stack / "work.sh").read_text(), "ssh", "--host", "box", "--", "sh", "-s")
 
     def finished(self) -> None:
         """Wait until the stack has done everything that it was given."""
@@ -214,11 +214,19 @@ class Carried:
         self.repo.done("hold", "--host", "box", "--reason", "work is to be left", "--for", "2h")
         if self.name == "viraclip":
             self.half = int(self.repo.on_host(_HALF_A_CLIP))
-            found = self.redis(f"HGETALL viraclip:steps:{self.half}")
-            self.steps = dict(zip(found[::2], found[1::2], strict=True))
+            done = {step for step, state in self._hash(f"viraclip:steps:{self.half}").items() if state == "done"}
+            self.steps = {step: count for step, count in self.begun().items() if step in done}
         else:
             self.repo.on_host(f"docker stop --time 60 {self.holds.workers}")
         self.work()
+
+    def begun(self) -> dict[str, str]:
+        """Return how often each step of the clip was begun that was ended half-way."""
+        return self._hash(f"viraclip:begun:{self.half}")
+
+    def _hash(self, key: str) -> dict[str, str]:
+        found = self.redis(f"HGETALL {key}")
+        return dict(zip(found[::2], found[1::2], strict=True))
 
     def held(self) -> Held:
         """Count everything."""
@@ -250,7 +258,7 @@ class Carried:
         ]
         if self.half:
             steps = f"HLEN viraclip:steps:{self.half}"
-            asked.append({"source": holds.queue_source, "query": steps, "equals": len(self.steps)})
+            asked.append({"source": holds.queue_source, "query": steps, "equals": int(self.redis(steps)[0])})
         if views := held.kept.get("views"):
             sql = holds.kept["views"].removeprefix(_ASKS_CLICKHOUSE).replace("FROM events", "FROM oneglanse.events")
             asked.append({"source": "clickhouse/clickhouse", "query": sql, "equals": int(views.split()[0])})

@@ -91,11 +91,11 @@ def nothing_is_lost(carried: Carried, before: Held, after: Held) -> None:
 
 def resumed(carried: Carried, after: Held) -> None:
     """The clip that was half done went on where it was, and is the same as one that nobody ended."""
-    begun = carried.redis(f"HVALS viraclip:begun:{carried.half}")
-    # 240 frames, a plan and a file; one step, the one under way, was begun twice.
+    begun = carried.begun()
+    # 240 frames, a plan and a file. What was done by then was not begun again.
     assert len(begun) == 242
-    assert sorted(map(int, begun))[-2:] in ([1, 2], [1, 1])
-    assert "done" in carried.steps.values()
+    assert len(carried.steps) > 3
+    assert carried.steps.items() <= begun.items()
     another = json.loads(carried.repo.on_host(A_LONG_WALK))["id"]
     carried.finished()
     assert carried.held().files[f"./clip-{another}.y4m"] == after.files[f"./clip-{carried.half}.y4m"]
