@@ -6,6 +6,7 @@ files of what is done, and jobs of what is not, when it is backed up.
 
 import secrets
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 
 from tests.kept import Kept
-from tests.steps import ROOT, Repository, repository, until
+from tests.steps import ROOT, Repository, repository
 from toolkit.lab import Lab, backupfile
 from toolkit.lab.hosts import Vps
 from toolkit.lab.images import publish
@@ -24,7 +25,7 @@ from toolkit.lab.services import S3
 VARIABLES = {"viraclip": {"DEMO_FAULTS": "true"}}
 """What a test of an example wants beside its host file."""
 
-# `printf` and `read` are the shell's own; stacks whose Redis has a password have it in this file.
+# Stacks whose Redis has a password have it in this file. `printf` is the shell's own: it shows in no argument.
 _REDIS = """
 docker exec -i {container} sh -c '
   file=/run/secrets/redis_password
@@ -204,9 +205,12 @@ class Carried:
         self.repo.fed((self.repo.stack / "work.sh").read_text(), "ssh", "--host", "box", "--", "sh", "-s")
 
     def finished(self) -> None:
-        """Wait until the stack has done everything that it was given."""
-        line = f'docker exec {self.holds.database} psql -U {self.name} -qtA {self.name} -c "{self.holds.open}"'
-        until(f"{line} | grep -qx 0", self.repo, 180)
+        """Wait until the stack has done everything that it was given, and put it out of its hands."""
+        _soon(lambda: self.ask(self.holds.open) == "0" and self.redis(f"LLEN {self.holds.jobs}:taken") == ["0"])
+
+    def healthy(self) -> None:
+        """Wait until every service is, by `invoke status`: what the gate let through may be slow for a moment."""
+        _soon(lambda: self.repo.invoke("status", "--host", "box").code == 0)
 
     def leave_work(self) -> None:
         """Stop the workers and give the stack more; one long job of viraclip is ended half-way."""
@@ -280,6 +284,13 @@ class Carried:
         vps = self.repo.vps
         subprocess.run(["docker", "kill", vps.container], check=True, capture_output=True)
         self.repo.lab.remove(vps.name)
+
+
+def _soon(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 600
+    while not condition():
+        assert time.monotonic() < deadline, "never came true"
+        time.sleep(1)
 
 
 def change(repo: Repository, change: Callable[[Any], object]) -> None:
