@@ -27,7 +27,9 @@ run backup.init --host lab --create --fix
 run provision --host lab
 run deploy --host lab
 run status --host lab
-say "The stack runs on the lab host. Now it is backed up, and its host is lost."
+say "The stack runs on the lab host, and is given something to do."
+"$invoke" ssh --host lab -- sh -s <"examples/$stack/work.sh"
+say "Now it is backed up, and its host is lost."
 run backup --host lab
 run backup.trust --host lab
 say "The backup is brought back on a third host, as a rehearsal: everything is loaded, counted and asked."

@@ -87,7 +87,7 @@ class Kept:
 
     def replacement(self, name: str) -> Repository:
         """Have a bare host, described in hosts/replacement.yml, and return how to look at it."""
-        vps = self.repo.lab.host(name, "debian13")
+        vps = self.repo.lab.host(name, "debian13", self.repo.name)
         shutil.copy(self.repo.lab.host_file(name), self.repo.root / "hosts/replacement.yml")
         return Repository(self.repo.root, self.repo.lab, vps, self.repo.name, self.repo.env)
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.carried import Carried
+from tests.carried import carried as carry
 from tests.trial import Trial, trial
 from toolkit.faces import render
 from toolkit.lab import Lab
@@ -89,6 +91,18 @@ def fresh_host(lab: Lab) -> Iterator[FreshHost]:
 def vps(fresh_host: FreshHost) -> Vps:
     """A bare Debian 13 host that this test has for itself."""
     return fresh_host()
+
+
+@pytest.fixture(scope="session")
+def carried(
+    request: pytest.FixtureRequest, lab: Lab, registry: str, s3: S3, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Carried]:
+    """An example on a host, under its own backup policy. Tests of one example run one after the other, on one host.
+
+    pytest sees to that: it puts tests together that have the same parameter of a fixture of the session.
+    """
+    with carry(tmp_path_factory.mktemp(request.param), lab, s3, request.param) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

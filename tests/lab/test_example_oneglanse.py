@@ -1,30 +1,21 @@
 """Oneglanse on a fresh host: events in ClickHouse, runs through PostgreSQL and Redis to a file, and what lint sees."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.steps import Repository, repository, until
+from tests.carried import Carried
+from tests.steps import Repository, until
 from toolkit.lab import Lab
-from toolkit.lab.images import publish
 
-pytestmark = pytest.mark.lab
-
-EXAMPLE = Path("examples/oneglanse").resolve()
+pytestmark = [pytest.mark.lab, pytest.mark.parametrize("carried", ["oneglanse"], indirect=True, scope="session")]
 
 WEB = "curl --silent --show-error --max-time 10 http://127.0.0.1:3001"
 
 
-@pytest.fixture(scope="module")
-def repo(lab: Lab, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    publish(lab, EXAMPLE)
-    vps = lab.host("oneglanse", example="oneglanse")
-    made = repository(tmp_path_factory.mktemp("oneglanse") / "repo", lab, vps, EXAMPLE)
-    made.done("deploy", "--host", "box", "--provision")
-    yield made
-    lab.remove("oneglanse")
+@pytest.fixture
+def repo(carried: Carried) -> Repository:
+    return carried.repo
 
 
 def sql(repo: Repository, query: str) -> str:
@@ -41,6 +32,8 @@ def test_every_service_is_healthy_and_the_first_start_scripts_ran(repo: Reposito
     }
     assert sql(repo, "SELECT count(*) FROM pg_roles WHERE rolname = 'reader'") == "1"
     assert sql(repo, "SELECT count(*) FROM migrations") == "1"
+    # Docker starts again what failed: a first start that only its second try survives would not show.
+    assert repo.on_host("docker inspect --format '{{.RestartCount}}' oneglanse-clickhouse").strip() == "0"
 
 
 def test_pages_answer_on_loopback(repo: Repository) -> None:
@@ -82,8 +75,10 @@ def test_lint_sees_first_start_scripts_that_changed_too_late(repo: Repository) -
     rules = {one["rule"] for one in repo.done("lint", "--host", "box", "--connect", "--json").data["findings"]}
     assert "init-scripts-changed" not in rules
     script = repo.stack / "clickhouse/init/10-events.sql"
-    script.write_text(script.read_text() + "-- changed\n")
+    before = script.read_text()
+    script.write_text(before + "-- changed\n")
     told = repo.done("lint", "--host", "box", "--connect", "--json").data["findings"]
+    script.write_text(before)
     changed = [one for one in told if one["rule"] == "init-scripts-changed"]
     assert [(one["service"], one["file"]) for one in changed] == [
         ("clickhouse", "examples/oneglanse/docker-compose.yml")

@@ -1,30 +1,21 @@
 """Relay on a fresh host: messages through the proxy, jobs through the queue, and what the cache may lose."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.steps import Repository, repository, until
+from tests.carried import Carried
+from tests.steps import Repository, until
 from toolkit.lab import Lab
-from toolkit.lab.images import publish
 
-pytestmark = pytest.mark.lab
-
-EXAMPLE = Path("examples/relay").resolve()
+pytestmark = [pytest.mark.lab, pytest.mark.parametrize("carried", ["relay"], indirect=True, scope="session")]
 
 SITE = "curl --silent --show-error --insecure --max-time 10 https://localhost"
 
 
-@pytest.fixture(scope="module")
-def repo(lab: Lab, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    publish(lab, EXAMPLE)
-    vps = lab.host("relay", example="relay")
-    made = repository(tmp_path_factory.mktemp("relay") / "repo", lab, vps, EXAMPLE)
-    made.done("deploy", "--host", "box", "--provision")
-    yield made
-    lab.remove("relay")
+@pytest.fixture
+def repo(carried: Carried) -> Repository:
+    return carried.repo
 
 
 def sql(repo: Repository, query: str) -> str:

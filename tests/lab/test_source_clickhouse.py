@@ -29,6 +29,9 @@ CREATE TABLE shop.`odd.na``me` (a UInt8) ENGINE = ReplacingMergeTree ORDER BY a;
 INSERT INTO shop.`odd.na``me` SELECT number % 5 FROM numbers(10);
 CREATE TABLE shop.notes (a UInt32) ENGINE = Log;
 INSERT INTO shop.notes SELECT number FROM numbers(100);
+CREATE TABLE shop.old (day Date, a UInt32) ENGINE = MergeTree(day, a, 8192);
+INSERT INTO shop.old SELECT toDate('2024-01-01') + number, number FROM numbers(90);
+INSERT INTO shop.old SELECT toDate('2024-01-01'), number FROM numbers(10);
 CREATE TABLE shop.empty (a UInt32) ENGINE = MergeTree ORDER BY a;
 CREATE TABLE shop.gone (a UInt32) ENGINE = Memory;
 CREATE VIEW shop.newest AS SELECT * FROM shop.events ORDER BY id DESC LIMIT 10;
@@ -89,6 +92,7 @@ def test_everything_comes_back_into_a_fresh_server(db: str, volume: str, restore
         "SELECT sum(a), count() FROM shop.notes",
         "SELECT DISTINCT a FROM shop.`odd.na``me` ORDER BY a",
         "SELECT name, engine FROM system.tables WHERE database = 'shop' ORDER BY name",
+        "SELECT count(), sum(a) FROM shop.old",
         "SELECT count() FROM shop.empty",
         "SELECT max(id) FROM shop.newest WHERE id < 200000",
     ):
@@ -115,6 +119,9 @@ def test_the_manifest_says_what_was_captured_and_what_was_not(restored: tuple[st
     assert set(facts["schema_only"]) == {"shop.daily", "shop.gone", "shop.newest"}
     assert facts["counts"]["shop.odd.na`me"] == [1, 10]
     assert facts["counts"]["shop.notes"] == [100, 100]
+    # Its parts have no record of their own.
+    assert facts["counts"]["shop.old"] == 100
+    assert facts["counts"]["shop.empty"] == 0
 
 
 def test_a_second_capture_stores_parts_only_once(db: str, tmp_path: Path) -> None:

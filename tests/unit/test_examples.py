@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -82,6 +83,27 @@ def test_the_host_file_in_the_readme_loads_and_is_the_labs_too(example: Path, tm
     assert (found.name, found.directory) == (wanted["name"], wanted["directory"])
     # The lab's machine may be smaller than a server, and lay a file more on top.
     assert wanted["files"][: len(found.files)] == found.files
+
+
+@EVERY
+def test_the_backup_policy_speaks_of_services_and_volumes_that_are_there(example: Path) -> None:
+    policy = parse((example / "backup.yml").read_text())[0].value
+    assert isinstance(policy, dict)
+    known, volumes = set(services(example)), set[str]()
+    for name in stack(example)["files"]:
+        volumes |= set(compose.read(example / name).get("volumes") or {})
+    drill: Any = policy["drill"]
+    sources = [*drill["queries"], *([drill["canary"]] if "canary" in drill else [])]
+    assert {one["source"].partition("/")[2] for one in sources} <= known
+    assert {urlsplit(one["url"]).hostname for one in drill["probes"]} <= known
+    assert {one.partition("/")[2] for one in policy.get("leave", ())} <= volumes
+    corrected: Any = policy.get("sources", ())
+    assert {one["service"] for one in corrected if "service" in one} <= known
+    assert {one["volume"] for one in corrected if "volume" in one} <= volumes
+    paused: Any = policy.get("pause", {"services": ()})
+    assert set(paused["services"]) <= known
+    for file in ("backup.yml", "work.sh"):
+        assert f"`{file}`" in (example / "README.md").read_text()
 
 
 @EVERY

@@ -94,8 +94,8 @@ class Lab:
             self._hosts.remove(state, name)
 
     def backup_file(self, host: str) -> Path:
-        """Write the backup file of a host file's host, with a bucket of this lab's S3; return it."""
-        return backupfile.write(self.home, self.s3(), host)
+        """Write the backup file of a host, with a bucket of this lab's S3 and its example's policy; return it."""
+        return backupfile.write(self.home, self.s3(), host, self.home.state().example)
 
     def down(self, *, images: bool = False) -> None:
         """Remove everything this lab made; its images, which other checkouts use too, only when asked."""

@@ -1,7 +1,8 @@
 """ClickHouse: frozen parts, definitions and accounts.
 
 FREEZE makes hard links to every active part of a table, which never change; what is consistent is one table at one
-moment. Their own record of rows is the count that a restore must reach.
+moment. Their own record of rows is the count that a restore must reach; parts of tables in the old syntax,
+`MergeTree(day, …)`, have none, and the server is asked for theirs by name.
 """
 
 import json
@@ -11,12 +12,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from toolkit.repository.inputs import Input, Readable, Stream, Tree
 from toolkit.sources import clickhouse_load, clickhouse_probe
 from toolkit.sources.clickhouse_client import Client
-from toolkit.sources.clickhouse_schema import Schema, Table, found_rows, read
+from toolkit.sources.clickhouse_schema import Schema, Table, found_rows, part_rows, read
 from toolkit.sources.docker import Docker
 from toolkit.sources.files import OpenFile
 from toolkit.sources.login import Login
@@ -80,7 +81,7 @@ class ClickHouse:
 
     def _definitions(self, to: Client, schema: Schema, root: Path, head: Facts) -> Input:
         before = dict(found_rows(to, tuple(table for table in schema.tables if table.how == "rows")))
-        counts: dict[str, Any] = {table.full: _counted(root, table) for table in schema.tables if table.how == "parts"}
+        counts = {table.full: _counted(to, root, table) for table in schema.tables if table.how == "parts"}
         tables = [vars(table) for table in schema.tables]
         content = {"databases": schema.databases, "tables": tables, "access": _access(root)}
         definitions = json.dumps({"format": clickhouse_load.FORMAT, **content}, indent=1)
@@ -89,7 +90,9 @@ class ClickHouse:
             after = dict(found_rows(to, tuple(table for table in schema.tables if table.how == "rows")))
             ranges = {name: sorted((before[name], after.get(name, 0))) for name in before}
             only = [table.full for table in schema.tables if table.how == "schema"]
-            return {**head, "counts": {**counts, **ranges}, "schema_only": only}
+            # A number that is not known must not become one that a drill compares with.
+            known = {} if None in counts.values() else {"counts": {**counts, **ranges}}
+            return {**head, **known, "schema_only": only}
 
         return Stream(f"{self.name}/{clickhouse_load.SCHEMA}", partial(text, definitions), self.kind, facts)
 
@@ -116,14 +119,31 @@ def _release(root: Path) -> None:
         clear(frozen)
 
 
-def _counted(root: Path, table: Table) -> int | list[int]:
-    """Add up what the frozen parts themselves say of their rows."""
-    total = 0
-    with suppress(HostError), beneath(root, f"shadow/{_FROZEN}/{table.parts}") as frozen:
-        for part in frozen.iterdir():
-            with beneath(frozen, part.name) as folder, OpenFile.of(folder, "count.txt") as file:
-                total += int(file.content())
+def _counted(to: Client, root: Path, table: Table) -> int | list[int] | None:
+    """Add up the rows of the frozen parts, as they or the server say; None where neither does."""
+    with ExitStack() as stack:
+        try:
+            frozen = stack.enter_context(beneath(root, f"shadow/{_FROZEN}/{table.parts}"))
+        except HostError:
+            return 0  # a table without parts leaves no folder
+        said = {part.name: _says(frozen, part.name) for part in frozen.iterdir()}
+    if None in said.values():
+        # Right behind the freeze it still knows those that were merged away meanwhile.
+        server = dict(part_rows(to, table))
+        said = {name: server.get(name) if rows is None else rows for name, rows in said.items()}
+    if None in said.values():
+        return None
+    total = sum(rows for rows in said.values() if rows is not None)
     return [min(total, 1), total] if table.shrinks else total
+
+
+def _says(frozen: Path, part: str) -> int | None:
+    """Return the rows of a part by its own record; None where it has none, or nonsense."""
+    try:
+        with beneath(frozen, part) as folder, OpenFile.of(folder, "count.txt") as file:
+            return int(file.content())
+    except (HostError, ValueError):
+        return None
 
 
 def _access(root: Path) -> list[str]:

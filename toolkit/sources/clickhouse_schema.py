@@ -139,6 +139,13 @@ def found_rows(to: Client, tables: tuple[Table, ...]) -> Iterator[tuple[str, int
             yield table.full, int(to.rows(f"SELECT count() AS rows FROM {table.sql}")[0]["rows"])  # noqa: S608
 
 
+def part_rows(to: Client, table: Table) -> Iterator[tuple[str, int]]:
+    """Yield each part of a table that the server knows, merged away or not, and how many rows it has."""
+    where = f"database = {literal(table.database)} AND table = {literal(table.name)}"
+    for row in to.rows(f"SELECT name, rows FROM system.parts WHERE {where}"):  # noqa: S608
+        yield str(row["name"]), int(row["rows"])
+
+
 def exists(to: Client, table: Table) -> bool:
     """Whether a server has a table of this name."""
     where = f"database = {literal(table.database)} AND name = {literal(table.name)}"

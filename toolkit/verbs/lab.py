@@ -72,7 +72,7 @@ def lose(_: Context, name: str = "vps1") -> None:
 
 @verb()
 def backups(_: Context, host: str = "lab") -> None:
-    """Write backups/lab.yml: a bucket of the lab's S3, and keys drawn for it."""
+    """Write backups/lab.yml: a bucket of the lab's S3, keys drawn for it, and the example's own policy."""
     from toolkit.faces import render
     from toolkit.lab.backupfile import IDENTITY
 

@@ -15,13 +15,14 @@ set_password() {
 XML
 }
 
-as_clickhouse() { setpriv --reuid=clickhouse --regid=clickhouse --init-groups -- "$@"; }
+as_clickhouse="setpriv --reuid=clickhouse --regid=clickhouse --init-groups --"
 
 client() { clickhouse-client --host 127.0.0.1 --port 9001 --multiquery "$@"; }
 
 run_first_start_scripts() {
     # Without the password, on other ports and on loopback alone: nobody meets a database that is half made.
-    as_clickhouse clickhouse-server --config-file=/etc/clickhouse-server/config.xml \
+    # A program and no function of the shell: $! is then the server itself, whose end is waited for below.
+    $as_clickhouse clickhouse-server --config-file=/etc/clickhouse-server/config.xml \
         -- --listen_host=127.0.0.1 --http_port=8124 --tcp_port=9001 &
     server=$!
     until client --query "SELECT 1" >/dev/null 2>&1; do
@@ -44,13 +45,12 @@ if [ "${1:-}" = clickhouse-server ]; then
     if [ ! -e "$done" ]; then
         rm -f /etc/clickhouse-server/users.d/password.xml
         run_first_start_scripts
-        as_clickhouse touch "$done"
+        $as_clickhouse touch "$done"
     fi
     password=${CLICKHOUSE_PASSWORD:-}
     [ -z "${CLICKHOUSE_PASSWORD_FILE:-}" ] || password=$(cat "$CLICKHOUSE_PASSWORD_FILE")
     [ -z "$password" ] || set_password "$password"
     unset CLICKHOUSE_PASSWORD
-    set -- setpriv --reuid=clickhouse --regid=clickhouse --init-groups -- \
-        clickhouse-server --config-file=/etc/clickhouse-server/config.xml
+    set -- $as_clickhouse clickhouse-server --config-file=/etc/clickhouse-server/config.xml
 fi
 exec "$@"

@@ -98,8 +98,9 @@ class ClickHouse:
         return [json.loads(line) for line in self._ask(f"{query} FORMAT JSONEachRow").splitlines()]
 
     def insert(self, table: str, rows: Sequence[Row]) -> None:
+        # Columns are named: what others have by default is reckoned only then.
         lines = "\n".join(json.dumps(row) for row in rows)
-        self._ask(f"INSERT INTO {table} FORMAT JSONEachRow\n{lines}")
+        self._ask(f"INSERT INTO {table} ({', '.join(rows[0])}) FORMAT JSONEachRow\n{lines}")
 
     def _ask(self, text: str) -> str:
         address = f"{self._url}/?{urlencode({'database': self._database})}"
