@@ -1,6 +1,7 @@
 """PostgreSQL's log shipped, and a database recovered to a moment between two rows."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from toolkit.lab import Lab
 from toolkit.sources.protocol import Place
 from toolkit.sources.stored import FromSnapshot
 from toolkit.sources.wal import Wal
+from toolkit.sources.wal_choose import choose
 from toolkit.sources.wal_recover import recover
 from toolkit.words.errors import HostError
 
@@ -67,6 +69,8 @@ def shipped(made: Boxes, tmp_path_factory: pytest.TempPathFactory) -> tuple[Vaul
     # More than one segment, and one that grows while it is shipped twice.
     sql(db, "INSERT INTO rows SELECT repeat(md5(i::text), 10) FROM generate_series(1, 100000) i")
     assert ship(vault, db) >= 2
+    # A base serves the moments after the second in which it was finished.
+    time.sleep(1.1)
     sql(db, "INSERT INTO rows VALUES ('the last one wanted')")
     between = now(db)
     sql(db, "INSERT INTO rows VALUES ('the first one not wanted')")
@@ -87,7 +91,9 @@ def stored(vault: Vault) -> list[FromSnapshot]:
 
 def test_a_database_comes_back_as_it_was_between_two_rows(made: Boxes, shipped: tuple[Vault, datetime, str]) -> None:
     vault, between, image = shipped
-    base, *log = stored(vault)
+    chosen = choose(vault.host.repository(), "postgres/db", between)
+    base, log = chosen.stored(chosen.base), [chosen.stored(link) for link in chosen.log]
+    assert 0 < len(log) < len(stored(vault)) - 1
     volume = made.volume()
     reached = recover(DOCKER, base, log, Place(volume=volume, image=image), to=between, user="app", beyond=4)
     assert datetime.fromisoformat(reached.moment) == between

@@ -103,7 +103,7 @@ def days(shop: Shop) -> Shop:
 
 
 def sequences(chosen: Chosen) -> list[int]:
-    return [link.snapshot.name.sequence for link in (chosen.base, *chosen.log)]
+    return [link.name.sequence for link in (chosen.base, *chosen.log)]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +188,17 @@ def test_logs_of_several_databases_are_kept_apart(shop: Shop) -> None:
     shop.at(60).ship(300, start=200)
     assert sequences(shop.choose(50)) == [1, 3, 5]
     assert sequences(shop.choose(35, "postgres/other")) == [2, 4]
+
+
+def test_a_day_of_shippings_is_held_without_their_manifests(days: Shop) -> None:
+    # Each manifest names all packs of its epoch so far: thousands of them would not fit into a small host.
+    chosen = days.choose(1900)
+    for link in (chosen.base, *chosen.log):
+        assert set(vars(link)) == {"name", "facts", "base", "finished", "files"}
+    assert chosen.bytes == len("content") * 2
+    heard: list[bytes] = []
+    chosen.stored(chosen.log[0]).pour("segments/000000010000000000000001", heard.append)
+    assert b"".join(heard) == b"content"
 
 
 class TestLives:

@@ -5,15 +5,16 @@ goes on where it was. A base serves the shippings of its own life only. What is 
 every fact is checked before anything follows from it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
+from pathlib import Path
 
 from toolkit.repository.layout import SnapshotName
 from toolkit.repository.pools import workers
 from toolkit.repository.read import Repository, Snapshot
-from toolkit.sources.protocol import Facts
+from toolkit.sources.protocol import Facts, Withheld, Write
 from toolkit.sources.stored import FromSnapshot, facts_of
 from toolkit.sources.wal import BASE, SEGMENTS, believed, utc, written
 from toolkit.words.errors import RepositoryError
@@ -22,16 +23,20 @@ from toolkit.words.errors import RepositoryError
 _SECOND = timedelta(seconds=1)
 _SLACK = timedelta(seconds=60)
 _WORKERS, _AT_ONCE = 8, 64
-Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Link:
-    """One base or one shipping of a database's log, opened and believed."""
+    """One base or one shipping of a database's log, as its manifest was believed; `files` has sizes by name.
 
-    snapshot: Snapshot
+    The manifest itself is not held: each names every pack of its epoch so far, and a day has thousands of shippings.
+    """
+
+    name: SnapshotName
     facts: Facts
     base: bool
+    finished: str
+    files: Mapping[str, int]
 
     @property
     def life(self) -> tuple[str, int]:
@@ -45,13 +50,14 @@ class Link:
     @property
     def usable(self) -> datetime:
         """From when on a base can be played to: it is in itself of one moment only once it has ended."""
-        return datetime.fromisoformat(self.snapshot.manifest.finished).astimezone(UTC) + _SECOND
+        return datetime.fromisoformat(self.finished).astimezone(UTC) + _SECOND
 
 
 @dataclass(frozen=True)
 class Chosen:
     """What it takes to be back at a moment. `beyond` is the highest timeline that other lives are known to have."""
 
+    repository: Repository
     source: str
     to: datetime
     base: Link
@@ -61,23 +67,44 @@ class Chosen:
     @property
     def bytes(self) -> int:
         """How much is read at most: the base, and each file of the log once."""
-        files = {info.name: info.bytes for link in self.log for info in link.snapshot.manifest.sources}
-        return self.base.snapshot.manifest.bytes + sum(files.values())
+        files = {name: size for link in self.log for name, size in link.files.items()}
+        return sum(self.base.files.values()) + sum(files.values())
+
+    def open_base(self) -> Snapshot:
+        """Open the base once more. Raises RepositoryError."""
+        return self.repository.open(self.base.name)
 
     def stored(self, link: Link) -> "Shipped":
         """A link as the player reads it."""
-        return Shipped(link.snapshot, folder(self.source))
+        return Shipped(self.repository, link, self.source)
 
 
-class Shipped(FromSnapshot):
-    """Reads one base or shipping. Every file in it is an input of its own, so no listing is fetched to know them."""
+@dataclass(frozen=True)
+class Shipped:
+    """Reads one base or shipping, which is opened for each file that is wanted of it, and for no longer."""
+
+    repository: Repository
+    link: Link
+    source: str
 
     @property
     def names(self) -> Sequence[str]:
-        return list(self._facts)
+        return list(self.link.files)
 
     def size(self, name: str) -> int:
-        return int(self.facts(name).get("bytes", 0))
+        return self.link.files.get(name, 0)
+
+    def facts(self, name: str = "") -> Facts:
+        return self.link.facts if name in self.link.files else {}
+
+    def pour(self, name: str, write: Write) -> int:
+        return self._opened().pour(name, write)
+
+    def lay(self, name: str, target: Path) -> Withheld:
+        return self._opened().lay(name, target)
+
+    def _opened(self) -> FromSnapshot:
+        return FromSnapshot(self.repository.open(self.link.name), folder(self.source))
 
 
 def folder(source: str) -> str:
@@ -100,7 +127,7 @@ def choose(repository: Repository, source: str, to: datetime) -> Chosen:
     _refuse_gap(source, links[-1] if links else base, end, chain, to)
     newest = log.newest() or end
     known = [one.life[1] for one in (base, *links, end, newest) if one.life[0] == base.life[0]]
-    return Chosen(source, to, base, chain[1:], max(known))
+    return Chosen(repository, source, to, base, chain[1:], max(known))
 
 
 def _refuse_gap(source: str, before: Link, end: Link, chain: Sequence[Link], to: datetime) -> None:
@@ -208,12 +235,15 @@ def _by_moment(link: Link) -> datetime:
 
 def link_of(snapshot: Snapshot, source: str) -> Link | None:
     """A snapshot as a link of a source's log; None where it is of another source. Raises RepositoryError."""
-    facts = facts_of(snapshot.manifest.sources, folder(source))
-    if BASE in facts:
-        try:
-            datetime.fromisoformat(snapshot.manifest.finished)
-        except ValueError as error:
-            raise RepositoryError(f"snapshot {snapshot.name} ends at no time", hint="choose another moment") from error
-        return Link(snapshot, believed(facts[BASE]), base=True)
-    shipped = [each for name, each in facts.items() if name.startswith(f"{SEGMENTS}/")]
-    return Link(snapshot, believed(shipped[0]), base=False) if shipped else None
+    document = snapshot.manifest
+    facts = facts_of(document.sources, folder(source))
+    named = [name for name in facts if name == BASE or name.startswith(f"{SEGMENTS}/")]
+    if not named:
+        return None
+    base = BASE in facts
+    try:
+        datetime.fromisoformat(document.finished)
+    except ValueError as error:
+        raise RepositoryError(f"snapshot {snapshot.name} ends at no time", hint="choose another moment") from error
+    about = believed(facts[BASE if base else named[0]])
+    return Link(snapshot.name, about, base, document.finished, {name: int(facts[name]["bytes"]) for name in named})

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from toolkit.host import Host
+from toolkit.repository import Snapshot
 from toolkit.repository.reach import Reach
 from toolkit.sources.docker import Inspected, service_of
 from toolkit.sources.refill import Part, served
@@ -57,10 +58,10 @@ def prepare(
     listener.done(f"a base and {len(found.log)} shippings")
     containers: list[Inspected] = json.loads(host.run(script(CONTAINERS, stack)).text)
     reach = reach_of_log(backups)
-    base = str(found.base.snapshot.name)
-    wish = Wish(RESTORE, stack, origin.who(), base, (source,), at=utc(to), reach=reach.header())
-    plan = _plan(host.name, stack, found, backups.shipping.get(source, ""), containers, clock)
-    return Restore(backups, host, found.base.snapshot, plan, wish, reach)
+    base = found.open_base()
+    wish = Wish(RESTORE, stack, origin.who(), str(base.name), (source,), at=utc(to), reach=reach.header())
+    plan = _plan(host.name, stack, found, base, backups.shipping.get(source, ""), containers, clock)
+    return Restore(backups, host, base, plan, wish, reach)
 
 
 def reach_of_log(backups: Backups) -> Reach:
@@ -92,11 +93,13 @@ def _ships(shipping: Sequence[str]) -> str:
     return f"this host ships {', '.join(shipping)}" if shipping else "this host ships none"
 
 
-def _plan(host: str, stack: str, found: Chosen, service: str, containers: Sequence[Inspected], clock: Clock) -> Plan:
+def _plan(
+    host: str, stack: str, found: Chosen, base: Snapshot, service: str, containers: Sequence[Inspected], clock: Clock
+) -> Plan:
     label = found.source.partition("/")[2]
     serving = {service_of(container): container for container in reversed(containers)}
     part = served(found.source, "postgres", service or label, serving.get(service or label), None)
-    document, at = found.base.snapshot.manifest, utc(found.to)
+    document, at = base.manifest, utc(found.to)
     rows: tuple[Row, ...] = ()
     left: tuple[tuple[str, str], ...] = ()
     stops: tuple[str, ...] = ()
@@ -109,7 +112,7 @@ def _plan(host: str, stack: str, found: Chosen, service: str, containers: Sequen
     return Plan(
         host=host,
         stack=stack,
-        snapshot=str(found.base.snapshot.name),
+        snapshot=str(base.name),
         taken=document.started,
         age_seconds=round(max(0.0, clock.wall() - found.to.timestamp()), 1),
         outcome=document.outcome,

@@ -129,7 +129,7 @@ class Restoration:
         repository = Reach.parse(self.wish.reach, self.secret).repository(self.desk.run, self.site.listener.warn)
         if self.wish.at:
             self._moment = moment.chosen(repository, self.wish)
-            return self._moment.base.snapshot
+            return self._moment.open_base()
         snapshot = repository.open(repository.find(self.wish.snapshot))
         if snapshot.manifest.outcome != COMPLETE:
             first = next(iter(snapshot.manifest.problems), ("something", "could not be read"))
