@@ -31,7 +31,8 @@ class Half:
 
     def run(self, *options: str) -> int:
         files = [str(path.relative_to(self.tree)) for one in self.patterns for path in sorted(self.tree.glob(one))]
-        argv = [".venv/bin/pytest", *files, "-v", "--durations=10", *options]
+        # Twice -v: the settings are quiet, and a line for each test is the progress.
+        argv = [".venv/bin/pytest", *files, "-vv", "--durations=10", *options]
         with subprocess.Popen(
             argv, cwd=self.tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as running:
