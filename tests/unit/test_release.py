@@ -12,7 +12,7 @@ from toolkit.stack import manifest as manifests
 from toolkit.stack.compose import can_be_eager
 from toolkit.stack.manifest import FORMAT, Assertion, Manifest, Probe, Reader, Terms, parse_manifest, pinned
 from toolkit.stack.project import Mount, Project
-from toolkit.stack.release import Resolved, content, eager, inputs, marks, override, staged
+from toolkit.stack.release import EAGER, Resolved, content, eager, inputs, marks, override, staged
 from toolkit.stack.service import Check, Grant, Limits, Service
 from toolkit.words.errors import HostError
 
@@ -325,7 +325,7 @@ def test_a_check_is_asked_often_while_it_starts_where_that_can_do_no_harm() -> N
     assert eager(found) == ("patient",)
     manifest = replace(MANIFEST, services=services, marks=marks(a_project(), found, {}, {}, KEY))
     written = as_compose_reads_it(override(a_project(), manifest, eager(found)))["services"]
-    assert written["patient"]["healthcheck"] == {"start_interval": "1s"}
+    assert written["patient"]["healthcheck"] == {"start_interval": EAGER}
     assert [name for name, body in written.items() if "healthcheck" in body] == ["patient"]
 
 

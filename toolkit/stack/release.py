@@ -24,8 +24,11 @@ from toolkit.stack.service import Service
 
 _INSTEAD, _NOTHING = "toolkit-instead:", "toolkit-nothing"
 
-EAGER = "1s"
-"""How often a health check is asked while its container starts, where nobody says otherwise: Docker waits 5 s."""
+EAGER = "2s"
+"""How often a health check is asked while its container starts, where nobody says otherwise: Docker waits 5 s.
+
+Each question is a new program, and a small machine that starts ten services has no time for ten of them each second.
+"""
 
 # What differs between two places of the same release, or says nothing of how a container is made.
 _NOT_OF_A_CONTAINER = ("build", "develop", "profiles", "depends_on", "scale")
