@@ -2,7 +2,6 @@
 
 import copy
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,13 +59,6 @@ def test_a_service_keeps_what_makes_it_and_loses_what_leads_out() -> None:
     assert made["labels"] == {LABEL: PROJECT}
     assert made["logging"]["driver"] == "json-file"
     assert not {"ports", "container_name", "extra_hosts", "dns"} & made.keys()
-
-
-def test_how_often_a_check_is_asked_at_first_stays_only_where_the_engine_knows_it() -> None:
-    check = {"test": ["CMD", "true"], "start_interval": "1s"}
-    assert one(healthcheck=check)["healthcheck"] == {"test": ["CMD", "true"]}
-    found = sandbox(model(db={"image": "i@sha256:1", "healthcheck": check}), replace(BOUNDS, eager=True))
-    assert found.model["services"]["db"]["healthcheck"] == check
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ import pytest
 import yaml
 
 from toolkit.stack import manifest as manifests
-from toolkit.stack.compose import can_be_eager
 from toolkit.stack.manifest import FORMAT, Assertion, Manifest, Probe, Reader, Terms, parse_manifest, pinned
 from toolkit.stack.project import Mount, Project
-from toolkit.stack.release import EAGER, Resolved, content, eager, inputs, marks, override, staged
+from toolkit.stack.release import Resolved, content, inputs, marks, override, staged
 from toolkit.stack.service import Check, Grant, Limits, Service
 from toolkit.words.errors import HostError
 
@@ -309,28 +308,3 @@ def test_every_file_of_a_release_is_known_by_its_hash() -> None:
 
 def test_the_override_has_a_name_that_no_shipped_compose_file_can_take() -> None:
     assert not manifests.OVERRIDE[0].isdigit()
-
-
-def test_a_check_is_asked_often_while_it_starts_where_that_can_do_no_harm() -> None:
-    check = Check(("CMD", "true"), start=30.0)
-    services = {
-        "patient": Service("a@" + OTHER, check=check),
-        "own": Service("b@" + OTHER, check=check),
-        "off": Service("c@" + OTHER, check=replace(check, test=("NONE",))),
-        "none": Service("d@" + OTHER),
-        # Without a start period a failure counts at once: asking more often could make it ill.
-        "strict": Service("e@" + OTHER, check=replace(check, start=0.0)),
-    }
-    found = resolved(services, own={"image": "b", "healthcheck": {"start_interval": "3s"}})
-    assert eager(found) == ("patient",)
-    manifest = replace(MANIFEST, services=services, marks=marks(a_project(), found, {}, {}, KEY))
-    written = as_compose_reads_it(override(a_project(), manifest, eager(found)))["services"]
-    assert written["patient"]["healthcheck"] == {"start_interval": EAGER}
-    assert [name for name, body in written.items() if "healthcheck" in body] == ["patient"]
-
-
-@pytest.mark.parametrize(
-    ("api", "can"), [("1.44", True), ("1.51\n", True), ("2.0", True), ("1.41", False), ("", False)]
-)
-def test_only_engines_that_know_it_are_told(api: str, can: bool) -> None:
-    assert can_be_eager(api) is can

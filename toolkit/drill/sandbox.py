@@ -78,9 +78,6 @@ class Bounds:
     nice: bool = False
     """Whether production runs beside: then the sandbox gets a small share of the processor and the disk."""
 
-    eager: bool = False
-    """Whether this Engine can ask health checks more often while a container starts, as the release may want it."""
-
 
 @dataclass(frozen=True)
 class Sandbox:
@@ -162,8 +159,6 @@ def _off(services: Mapping[str, Any], bounds: Bounds) -> Iterator[tuple[str, str
 
 def _service(name: str, body: Model, running: Mapping[str, Any], bounds: Bounds, notes: list[str]) -> dict[str, Any]:
     made = {key: body[key] for key in _KEPT if body.get(key) not in (None, [], {})}
-    if "healthcheck" in made and not bounds.eager:
-        made["healthcheck"] = {key: value for key, value in made["healthcheck"].items() if key != "start_interval"}
     notes += [f"{name}: {key} is left out" for key in _LEFT_OUT if body.get(key)]
     if added := sorted(_CAPABILITIES & {str(one).removeprefix("CAP_") for one in body.get("cap_add") or ()}):
         made["cap_add"] = added

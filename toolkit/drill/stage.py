@@ -19,7 +19,7 @@ from toolkit.drill.report import Check
 from toolkit.drill.sandbox import Bounds, Sandbox, sandbox
 from toolkit.drill.wish import Wish
 from toolkit.repository.read import Snapshot
-from toolkit.stack.compose import Invocation, can_be_eager
+from toolkit.stack.compose import Invocation
 from toolkit.stack.manifest import ENV, OVERRIDE, Manifest, parse_manifest, secret_paths
 from toolkit.words.errors import HostError, RepositoryError
 from toolkit.words.report import Listener
@@ -55,10 +55,7 @@ def make(snapshot: Snapshot, captured: Captured, box: Box, wish: Wish, listener:
         f"/opt/{captured.stack}/releases/{captured.release}": str(release),
         str(release): str(release),
     }
-    # Another Engine than the one that the release was made for may be older.
-    api = box.docker.ask("version", "--format", "{{.Server.APIVersion}}").text
-    eager = can_be_eager(api) and not wish.beside
-    bounds = Bounds(box.name, captured.stack, folders, wish.workers, wish.run, wish.beside, eager)
+    bounds = Bounds(box.name, captured.stack, folders, wish.workers, wish.run, wish.beside)
     made = sandbox(_resolved(captured, manifest, release, secrets), bounds)
     return Stage(manifest, made)
 

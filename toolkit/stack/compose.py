@@ -10,9 +10,6 @@ from dataclasses import dataclass, replace
 from toolkit.words.command import Command, command
 from toolkit.words.values import Secret
 
-# Docker 25.
-_EAGER_SINCE = (1, 44)
-
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -43,12 +40,6 @@ class Invocation:
             *("docker", "compose", "--progress", "plain", "--project-name", self.project),
             *("--project-directory", self.directory, "--env-file", self.env_file, *files, *profiles, *words),
         )
-
-
-def can_be_eager(api: str) -> bool:
-    """Whether an Engine with this version of its API can ask a health check more often while a container starts."""
-    match = re.fullmatch(r"(\d+)\.(\d+)", api.strip())
-    return match is not None and (int(match[1]), int(match[2])) >= _EAGER_SINCE
 
 
 def clean(*variables: str) -> tuple[str, ...]:

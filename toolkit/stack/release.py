@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,27 +24,16 @@ from toolkit.stack.service import Service
 
 _INSTEAD, _NOTHING = "toolkit-instead:", "toolkit-nothing"
 
-EAGER = "2s"
-"""How often a health check is asked while its container starts, where nobody says otherwise: Docker waits 5 s.
-
-Each question is a new program, and a small machine that starts ten services has no time for ten of them each second.
-"""
-
 # What differs between two places of the same release, or says nothing of how a container is made.
 _NOT_OF_A_CONTAINER = ("build", "develop", "profiles", "depends_on", "scale")
 
 
-def override(project: Project, manifest: Manifest, eager: Collection[str] = ()) -> bytes:
-    """Return the one file we write beside the user's: images pinned, mounted files and secrets by content.
-
-    `eager` names services whose health check is asked often while they start.
-    """
+def override(project: Project, manifest: Manifest) -> bytes:
+    """Return the one file we write beside the user's: images pinned, mounted files and secrets by content."""
     secrets = {name: tag for name, tag in manifest.secrets.items() if not is_internal(name)}
     body: dict[str, dict[str, Any]] = {
         "services": {name: _service_override(project, manifest, name) for name in manifest.services}
     }
-    for name in eager:
-        body["services"][name]["healthcheck"] = {"start_interval": EAGER}
     for section, paths in (("configs", _config_paths(project)), ("secrets", secret_paths(project.name, secrets))):
         if paths:
             body[section] = {name: _INSTEAD + path for name, path in paths.items()}
@@ -73,20 +62,6 @@ class Resolved:
     bodies: Mapping[str, Mapping[str, Any]]
     services: Mapping[str, Service]
     folder: str
-
-
-def eager(resolved: Resolved) -> tuple[str, ...]:
-    """The services whose health check may be asked more often while they start.
-
-    What a check says then is good news or no news: within `start_period` a failure does not count. And how often it is
-    asked is no part of what a container is made of, so no label changes and nothing is made anew for it.
-    """
-    found = []
-    for name, service in resolved.services.items():
-        own = resolved.bodies[name].get("healthcheck") or {}
-        if service.check and not service.check.off and service.check.start and "start_interval" not in own:
-            found.append(name)
-    return tuple(found)
 
 
 def marks(

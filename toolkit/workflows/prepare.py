@@ -33,10 +33,9 @@ exec "$@"
 
 @dataclass(frozen=True)
 class Prepared:
-    """A release that lies on the host, not yet brought up, with its override and the values it has delivered."""
+    """A release that lies on the host, not yet brought up, with the values it has delivered."""
 
     manifest: Manifest
-    override: bytes = field(repr=False)
     values: Mapping[str, Secret] = field(repr=False)
 
 
@@ -58,7 +57,7 @@ def prepare(attempt: Attempt, key: bytes) -> Prepared:
     draft = draft_of(attempt.stack.name)
     try:
         made = _made(attempt, key, draft)
-        _seal(attempt, made, draft)
+        _seal(attempt, made.manifest, draft)
         return made
     except Error:
         # A lost link has nothing to take back: old drafts go with a later prune.
@@ -69,22 +68,17 @@ def prepare(attempt: Attempt, key: bytes) -> Prepared:
 
 def _made(attempt: Attempt, key: bytes, draft: Draft) -> Prepared:
     attempt.listener.step(f"stage {attempt.stack.name}")
-    api = _require_compose(attempt)
+    _require_compose(attempt)
     resolved = resolve(attempt, draft)
     attempt.listener.done(f"{len(resolved.services)} services")
     attempt.listener.step("resolve images")
     pins = digests(attempt, resolved.services)
     attempt.listener.done(f"{len(pins)} images pinned")
-    return manifest_of(attempt, key, resolved, pins, eager=compose.can_be_eager(api))
+    return manifest_of(attempt, key, resolved, pins)
 
 
-def manifest_of(
-    attempt: Attempt, key: bytes, resolved: Resolved, pins: Mapping[str, str], *, eager: bool = False
-) -> Prepared:
-    """Return the manifest of what Compose made of a draft, and the values it needs. Raises SecretError, ConfigError.
-
-    `eager` is whether the Engine can ask health checks more often while services start.
-    """
+def manifest_of(attempt: Attempt, key: bytes, resolved: Resolved, pins: Mapping[str, str]) -> Prepared:
+    """Return the manifest of what Compose made of a draft, and the values it needs. Raises SecretError, ConfigError."""
     created, hashed = origin.now(attempt.clock), inputs(attempt, key)
     values = delivery.values(attempt, resolved.services)
     tags = delivery.tags(values, key)
@@ -101,9 +95,9 @@ def manifest_of(
         who=origin.who(),
         commit=origin.commit(attempt.host_file.root),
     )
-    override = release.override(attempt.project, manifest, release.eager(resolved) if eager else ())
+    override = release.override(attempt.project, manifest)
     content = release.content(attempt.project, attempt.folder(manifest.id), override)
-    return Prepared(replace(manifest, content=content), override, values)
+    return Prepared(replace(manifest, content=content), values)
 
 
 def _terms(attempt: Attempt, services: Mapping[str, Service]) -> Terms:
@@ -147,16 +141,12 @@ def _refuse_unknown(attempt: Attempt, services: Mapping[str, Service]) -> None:
             )
 
 
-def _require_compose(attempt: Attempt) -> str:
-    """Return the version of the Engine's API.
-
-    Raises Unsupported where the host cannot deploy: no Docker, a Compose too old, or an Engine that is down.
-    """
-    asked = script("docker version --format '{{.Server.APIVersion}}' && docker compose version --short")
-    result = attempt.host.run(asked, check=False)
-    api, _, found = result.text.strip().rpartition("\n")
+def _require_compose(attempt: Attempt) -> None:
+    """Raise Unsupported where the host cannot deploy: no Docker, a Compose too old, or an Engine that is down."""
+    result = attempt.host.run(script("docker version >/dev/null && docker compose version --short"), check=False)
+    found = result.text.strip()
     if result.ok and docker.compose_version(found) >= docker.OLDEST_COMPOSE:
-        return api
+        return
     oldest = ".".join(map(str, docker.OLDEST_COMPOSE))
     problem = f"Compose {found} is too old" if result.ok else result.complaint.splitlines()[-1]
     raise Unsupported(
@@ -199,12 +189,12 @@ def _refuse_unset(attempt: Attempt, result: Result) -> None:
         )
 
 
-def _seal(attempt: Attempt, made: Prepared, draft: Draft) -> None:
+def _seal(attempt: Attempt, manifest: Manifest, draft: Draft) -> None:
     """Give the draft what makes it a release, and its name. Env files are links to where the agent will put them."""
-    manifest = made.manifest
+    override = release.override(attempt.project, manifest)
     attempt.host.send(
         [
-            File(f"{draft.folder}/{OVERRIDE}", made.override, 0o640),
+            File(f"{draft.folder}/{OVERRIDE}", override, 0o640),
             File(f"{draft.folder}/release.json", manifest.dumps(), 0o600),
         ]
     )
