@@ -36,7 +36,7 @@ _COUNT = """
 cat "/proc/$1/net/tcp" "/proc/$1/net/tcp6" 2>/dev/null | awk '
   { split($2, here, ":"); split($3, there, ":") }
   $4 == "0A" { listening[here[2]] = 1 }
-  ($4 == "01" || $4 == "03") && there[1] !~ /7F$/ && there[1] != "00000000000000000000000001000000" { open[NR] = here[2] }
+  $4 ~ /^0[13]$/ && there[1] !~ /7F$/ && there[1] != "00000000000000000000000001000000" { open[NR] = here[2] }
   END { count = 0; for (one in open) if (open[one] in listening) count++; print count }'
 """
 
