@@ -37,6 +37,9 @@ class Server:
         self.tool, self.sound, self.had, self.unreadable = tool, sound, had, unreadable
         self.asked: list[str] = []
 
+    def rows(self, _sql: str) -> list[list[str]]:
+        return [["app"]]
+
     @contextmanager
     def session(self, _database: str) -> Iterator[Session]:
         yield Session(self)
@@ -65,6 +68,20 @@ def test_a_sound_database_is_counted_and_left_as_it_was() -> None:
     own = Server(had=True)
     states(own)
     assert DROP not in own.asked
+
+
+def test_a_database_of_a_moment_is_read_through_and_left_as_it_was() -> None:
+    server = Server()
+    to: Any = server
+    found = postgres_probe.read_through(to, "postgres/db")
+    assert [(one.what, one.state) for one in found.verdicts] == [("app: pg_amcheck", "good"), ("app: rows", "good")]
+    assert found.counts == {"app: public.tasks": 3}
+    assert DROP in server.asked
+    own: Any = Server(had=True)
+    postgres_probe.read_through(own, "postgres/db")
+    assert DROP not in own.asked
+    damaged: Any = Server(sound=False, unreadable=True)
+    assert {one.state for one in postgres_probe.read_through(damaged, "postgres/db").verdicts} == {"bad"}
 
 
 @pytest.mark.parametrize(("tool", "state"), [(True, "bad"), (False, "unknown")])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from toolkit.sources.postgres_client import JOBS, Client, Session
+from toolkit.sources.postgres_client import JOBS, Client
 from toolkit.sources.postgres_sql import COUNTS
 from toolkit.sources.protocol import Facts, Probe, Verdict, compare, uncounted
 from toolkit.words.command import command, script
@@ -21,15 +21,7 @@ def probe(to: Client, source: str, dumps: Mapping[str, Facts]) -> Probe:
     counts: dict[str, int] = {}
     for database, facts in sorted(dumps.items()):
         try:
-            with to.session(database) as session:
-                had = session.ask(_WITH_CHECK)[0][0] != "0"
-                session.ask(_ROWS_THEMSELVES)
-                # The server counts rows while another of its processes looks at pages.
-                session.send(COUNTS)
-                verdicts.append(_check(to, database))
-                found = counted(session)
-                if not had:
-                    session.ask("DROP EXTENSION IF EXISTS amcheck")
+            found = _read(to, database, verdicts)
         except HostError as error:
             verdicts.append(Verdict(f"{database}: counts", "bad", error.message))
             continue
@@ -44,9 +36,8 @@ def read_through(to: Client, source: str) -> Probe:
     verdicts: list[Verdict] = []
     counts: dict[str, int] = {}
     for (database,) in to.rows(_OPEN):
-        verdicts.append(_check(to, database))
         try:
-            found = count(to, database)
+            found = _read(to, database, verdicts)
         except HostError as error:
             verdicts.append(Verdict(f"{database}: rows", "bad", error.message))
             continue
@@ -56,17 +47,21 @@ def read_through(to: Client, source: str) -> Probe:
     return Probe(source, tuple(verdicts), counts)
 
 
-def count(to: Client, database: str) -> dict[str, int]:
-    """Count the rows of every table. Raises HostError where one cannot be read."""
+def _read(to: Client, database: str, verdicts: list[Verdict]) -> dict[str, int]:
+    """Check a database, which adds a verdict, and return the rows of every table; nothing is left behind in it.
+
+    Raises HostError where a row cannot be read.
+    """
     with to.session(database) as session:
+        had = session.ask(_WITH_CHECK)[0][0] != "0"
         session.ask(_ROWS_THEMSELVES)
+        # The server counts rows while another of its processes looks at pages.
         session.send(COUNTS)
-        return counted(session)
-
-
-def counted(session: Session) -> dict[str, int]:
-    """Return the rows of every table, which the session was asked for. Raises HostError where one cannot be read."""
-    return {row[0]: int(row[1]) for row in session.answer()}
+        verdicts.append(_check(to, database))
+        found = {row[0]: int(row[1]) for row in session.answer()}
+        if not had:
+            session.ask("DROP EXTENSION IF EXISTS amcheck")
+    return found
 
 
 def _check(to: Client, database: str) -> Verdict:
