@@ -233,6 +233,12 @@ class TestLives:
         assert lives.choose(50).beyond == 7
         assert lives.choose(230).beyond == 7
 
+    def test_more_lives_than_anybody_could_have_lived_are_refused(self, lives: Shop) -> None:
+        lives.at(300).base(timeline=1001)
+        assert lives.choose(50).beyond == 1001
+        lives.at(310).base(timeline=(1 << 32) - 1)
+        assert "claims 4294967294 other lives" in lives.refused(50).message
+
 
 class TestClaims:
     """Whoever had the host could sign anything."""

@@ -23,6 +23,8 @@ from toolkit.words.errors import RepositoryError
 _SECOND = timedelta(seconds=1)
 _SLACK = timedelta(seconds=60)
 _WORKERS, _AT_ONCE = 8, 64
+_MOST_LIVES = 1000
+"""Each restore of a database is one. Every one in between costs a file where the log is played."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,9 @@ def choose(repository: Repository, source: str, to: datetime) -> Chosen:
     _refuse_gap(source, links[-1] if links else base, end, chain, to)
     newest = log.newest() or end
     known = [one.life[1] for one in (base, *links, end, newest) if one.life[0] == base.life[0]]
+    if max(known) - base.life[1] > _MOST_LIVES:
+        told = f"the log of {source} claims {max(known) - base.life[1]} other lives of its database"
+        raise RepositoryError(told, hint="nobody restores that often: restore a snapshot, without --at")
     return Chosen(repository, source, to, base, chain[1:], max(known))
 
 
