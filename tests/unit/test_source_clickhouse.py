@@ -54,3 +54,11 @@ def test_one_that_nobody_knows_of_leaves_the_table_uncounted(tmp_path: Path) -> 
 
 def test_a_table_without_parts_is_empty(tmp_path: Path) -> None:
     assert _counted(SERVER, tmp_path, table()) == 0
+
+
+def test_a_table_whose_parts_cannot_be_looked_at_is_uncounted_and_not_empty(tmp_path: Path) -> None:
+    there = parts(tmp_path / "elsewhere", all_1="3") / "shadow/toolkit/data/shop/old"
+    place = tmp_path / "root/shadow/toolkit/data/shop/old"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(there)
+    assert _counted(SERVER, tmp_path / "root", table()) is None

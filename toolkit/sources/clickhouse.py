@@ -124,8 +124,9 @@ def _counted(to: Client, root: Path, table: Table) -> int | list[int] | None:
     with ExitStack() as stack:
         try:
             frozen = stack.enter_context(beneath(root, f"shadow/{_FROZEN}/{table.parts}"))
-        except HostError:
-            return 0  # a table without parts leaves no folder
+        except HostError as error:
+            # A table without parts leaves no folder; whatever else is in the way is not known to be empty.
+            return 0 if isinstance(error.__cause__, FileNotFoundError) else None
         said = {part.name: _says(frozen, part.name) for part in frozen.iterdir()}
     if None in said.values():
         # Right behind the freeze it still knows those that were merged away meanwhile.
