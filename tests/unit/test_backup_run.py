@@ -1,5 +1,6 @@
 """A backup's run on its host: however it goes, it is written down, told, measured, and the next one goes on."""
 
+import errno
 import json
 import os
 import signal
@@ -293,6 +294,18 @@ def test_a_host_that_was_never_backed_up_is_too_old_from_when_it_was_asked_for(
     [waiting] = outbox.waiting(paths)
     assert "the last run failed: the store is away" in (waiting.message() or {})["text"]
     assert audit.read(paths, 9)[-1]["result"] == "stale"
+
+
+def test_a_full_disk_does_not_hide_that_backups_are_too_old(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(paths, stale=3600.0)
+    done = run.run(paths)
+    assert done is not None
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stale.atomic, "replace", full)
+    assert stale.check(paths, done.at + 7200).startswith("the newest complete backup is 2 h old")
 
 
 def test_where_nobody_says_how_old_one_may_be_none_is_too_old(paths: Paths) -> None:

@@ -292,7 +292,10 @@ def test_what_a_verification_found_is_written_for_whoever_scrapes(damaged: Damag
     assert abs(float(told[f"toolkit_verify_last_timestamp_seconds{labels}"]) - time.time()) < 600
     # A directory locks nothing.
     assert not any("locked_until" in name for name in told)
-    assert "cannot write" in say("verify", "--metrics", str(tmp_path / "no" / "x"), code=10)
+    # What was found is said whatever becomes of the file.
+    told = say("verify", "--keyed", "--all", "--metrics", str(tmp_path / "no" / "x"), code=10)
+    assert "prod: DAMAGED" in told
+    assert "cannot write" in say.err
 
 
 def test_an_epoch_tells_until_when_it_is_locked() -> None:

@@ -48,7 +48,9 @@ def decide_log(
         if reasons:
             decision.kept[epoch.name] = reasons
         else:
-            decision.expired[epoch.name] = f"older than the oldest base that is kept, {oldest}"
+            decision.expired[epoch.name] = (
+                f"older than the oldest base that is kept, {oldest}" if oldest else "dropped by name: no base counts"
+            )
     return decision
 
 

@@ -165,9 +165,9 @@ def verify(
 
     backups, clock = _backups(host), SystemClock()
     done = workflow.check(backups, keyed=keyed, everything=all, listener=listener(json), clock=clock)
+    shown.verification(done, json=json)
     if metrics:
         backups_metrics.write(Path(metrics), backups, done, clock.wall())
-    shown.verification(done, json=json)
     return DAMAGED if not done.findings.sound else INCOMPLETE if done.findings.healed else 0
 
 
@@ -191,7 +191,6 @@ def restore(
     json: bool = False,
 ) -> int:
     """Bring a snapshot back into a directory of this machine. Exit code 3 when that is not all there was."""
-
     from toolkit.repository import How
     from toolkit.words.clock import SystemClock
     from toolkit.workflows import backups_read as workflow

@@ -38,8 +38,10 @@ def check(paths: Paths, now: float) -> str:
     if _told(paths) != (mark := f"{since:.0f}\n"):
         last = f"the last run {runs[-1].result}: {runs[-1].said}" if runs and not runs[-1].good else ""
         _tell(paths, duty, told, last)
-        paths.backup.mkdir(mode=0o700, parents=True, exist_ok=True)
-        atomic.replace(paths.backup / MARK, mark.encode(), mode=0o600)
+        # On a full disk it is told once more in an hour.
+        with suppress(OSError):
+            paths.backup.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic.replace(paths.backup / MARK, mark.encode(), mode=0o600)
     return told
 
 
