@@ -14,6 +14,8 @@ from toolkit.repository.listing import Entry
 from toolkit.repository.read import Repository, Snapshot
 from toolkit.repository.remembered import row_key
 from toolkit.repository.select import one
+from toolkit.words.errors import RepositoryError
+from toolkit.words.report import printable
 
 _SUGGESTED = 3
 
@@ -40,6 +42,14 @@ def entries(snapshot: Snapshot, below: str = "") -> Iterator[Entry]:
         path = part.entry.path
         if part.offset == 0 and (not root or path == root or path.startswith(f"{root}/")):
             yield part.entry
+
+
+def missing(snapshot: Snapshot, path: str) -> RepositoryError:
+    """What is said of a path that a snapshot does not have."""
+    close = near(snapshot, path)
+    meant = f"did you mean {' or '.join(map(printable, close))}? " if close else ""
+    hint = f"{meant}`invoke backup.ls` shows all paths, `invoke backup.find` looks through all snapshots"
+    return RepositoryError(f"snapshot {snapshot.name} has no {path!r}", hint=hint)
 
 
 def near(snapshot: Snapshot, path: str) -> list[str]:

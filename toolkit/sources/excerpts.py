@@ -3,11 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from toolkit.repository.browse import entries, near
+from toolkit.repository.browse import entries, missing
 from toolkit.repository.read import Snapshot
 from toolkit.sources.refill import sources_in
-from toolkit.words.errors import ConfigError, RepositoryError
-from toolkit.words.report import printable
+from toolkit.words.errors import ConfigError
 
 KINDS = ("volume", "path")
 
@@ -59,11 +58,3 @@ def source_of(snapshot: Snapshot, path: str, trees: Collection[str] = ()) -> str
     if path == whole:
         raise ConfigError(f"{path} is a whole source", hint=f"`--source {path}` restores it")
     return whole
-
-
-def missing(snapshot: Snapshot, path: str) -> RepositoryError:
-    """What is said of a path that a snapshot does not have."""
-    close = near(snapshot, path)
-    meant = f"did you mean {' or '.join(map(printable, close))}? " if close else ""
-    hint = f"{meant}`invoke backup.ls` shows all paths, `invoke backup.find` looks through all snapshots"
-    return RepositoryError(f"snapshot {snapshot.name} has no {path!r}", hint=hint)

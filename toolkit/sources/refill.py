@@ -214,14 +214,13 @@ class Refill:
     _starting: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, parts: Sequence[Part]) -> Generator[Refilled, None, None]:
-        """Load and prove each part, and yield it once it is done: files in their order, then databases.
+        """Load and prove each part, and yield it once it is done; in their order, but for databases side by side.
 
         Raises what stops a load. One that fails ends the others at their next step.
         """
-        files = [part for part in parts if not part.service]
         served = [part for part in parts if part.service]
         together = served if self.at_once > 1 and len(served) > 1 else []
-        for part in (*files, *(one for one in served if not together)):
+        for part in (part for part in parts if part not in together):
             self.listener.step(f"load {part.name}")
             done = self._served(part, self.listener) if part.service else self._files(part)
             self.listener.done(_found(done))

@@ -13,7 +13,7 @@ from toolkit.repository.listing import Entry
 from toolkit.repository.manifest import COMPLETE
 from toolkit.words.clock import Clock
 from toolkit.words.errors import RepositoryError
-from toolkit.words.report import Listener, printable
+from toolkit.words.report import Listener
 from toolkit.workflows.backups import Backups, Heard
 
 
@@ -66,7 +66,7 @@ def entries(backups: Backups, which: str, path: str, heard: Heard) -> Iterator[E
         empty = False
         yield entry
     if empty and path:
-        raise _nothing_at(snapshot, path)
+        raise browse.missing(snapshot, path)
 
 
 def find(backups: Backups, pattern: str, which: str, heard: Heard) -> Iterator[tuple[SnapshotName, Entry]]:
@@ -148,13 +148,6 @@ def _restoration(host: str, snapshot: Snapshot, target: Path, done: Restored, he
 
 def _opened(repository: Repository, which: str) -> Snapshot:
     return repository.newest() if which == "latest" else repository.open(repository.find(which))
-
-
-def _nothing_at(snapshot: Snapshot, path: str) -> RepositoryError:
-    close = browse.near(snapshot, path)
-    meant = f"did you mean {' or '.join(map(printable, close))}? " if close else ""
-    hint = f"{meant}without --path, backup.ls shows what there is; paths begin with a source's name"
-    return RepositoryError(f"snapshot {snapshot.name} has no {path!r}", hint=hint)
 
 
 def shape(entry: Entry) -> dict[str, object]:

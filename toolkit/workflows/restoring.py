@@ -14,7 +14,7 @@ from toolkit.config.models import HostFile
 from toolkit.host import Host
 from toolkit.machine.agent import ENTRY
 from toolkit.repository import Snapshot
-from toolkit.repository.browse import entries
+from toolkit.repository.browse import entries, missing
 from toolkit.repository.reach import Reach
 from toolkit.sources import excerpts
 from toolkit.sources.docker import Inspected, service_of
@@ -107,7 +107,7 @@ def prepare(
     trees = trees_of(backups)
     _refuse_unknown(snapshot, sources, trees)
     if to and path and not any(True for _ in entries(snapshot, path)):
-        raise excerpts.missing(snapshot, path)
+        raise missing(snapshot, path)
     excerpt = excerpts.find(snapshot, path, trees) if path and not to else None
     found: list[Inspected] = [] if to else json.loads(host.run(script(CONTAINERS, stack)).text)
     plan = _plan(host.name, stack, snapshot, found, (excerpt.source,) if excerpt else sources, trees, clock)

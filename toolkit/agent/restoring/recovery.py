@@ -14,15 +14,15 @@ from typing import Any
 from toolkit.agent.backup.desk import Desk as Backing
 from toolkit.agent.paths import Paths
 from toolkit.agent.restoring import choice
-from toolkit.agent.restoring.restoration import described
+from toolkit.agent.restoring.restoration import believe, described
 from toolkit.repository.reach import Reach
 from toolkit.sources.docker import Docker, service_of
-from toolkit.sources.refill import Layout, Refill, Refilled
+from toolkit.sources.refill import Layout, Refill
 from toolkit.stack.manifest import Manifest
 from toolkit.stack.restoring import Desk
 from toolkit.stack.site import Site
 from toolkit.words import atomic
-from toolkit.words.errors import HostError, RepositoryError
+from toolkit.words.errors import HostError
 from toolkit.words.values import Secret
 
 NOTES = "recovery.json"
@@ -70,17 +70,8 @@ def _fill(filling: Refill, found: Layout, notes: "_Notes", site: Site) -> None:
     # Closed at once where something is wrong: nothing may be loading any more when the stack is taken down.
     with closing(filling.run([part for part in found.parts if part.name not in notes.done])) as brought:
         for one in brought:
-            _believe(one, site)
+            believe(one, site.listener.warn, hint="recover from an older snapshot with --snapshot")
             notes.note(one.source, described(one))
-
-
-def _believe(one: Refilled, site: Site) -> None:
-    for verdict in one.probe.verdicts:
-        if verdict.state == "bad":
-            hint = "recover from an older snapshot with --snapshot"
-            raise RepositoryError(f"{one.source}: {verdict.what}: {verdict.evidence}", hint=hint)
-        if verdict.state == "unknown":
-            site.listener.warn(f"{one.source}: {verdict.what} could not be looked at: {verdict.evidence}")
 
 
 @contextmanager

@@ -182,12 +182,12 @@ class Restoration:
     def _load(self, snapshot: Snapshot, current: Mark, chosen: Layout) -> list[Refilled]:
         """Load everything beside, and prove it there. Raises HostError where something is not as it was captured."""
         aside.make(self.docker, current.swaps, current.id)
-        done = {}
+        done, hint = {}, "nothing in use was touched; try an older snapshot, or leave this source out"
         # Closed at once where something is wrong: nothing may be loading any more when what is beside is removed.
         with closing(self._filled(snapshot, current, chosen)) as found:
             for one in found:
                 done[one.source] = one
-                self._believe(one)
+                believe(one, self._note, hint=hint)
         os.sync()
         return [done[name] for name in current.sources]
 
@@ -201,15 +201,6 @@ class Restoration:
         beside = aside.Beside(self.docker, self.site, manifest, containers, volumes, current.id)
         parts = [replace(one, place=choice.moved(one.place, paths)) for one in chosen.parts]
         yield from Refill(self.docker, snapshot, beside, volumes, self.site.listener, self.site.clock).run(parts)
-
-    def _believe(self, one: Refilled) -> None:
-        """Raise RepositoryError where something is not as it was captured; note what could not be looked at."""
-        for verdict in one.probe.verdicts:
-            if verdict.state == "bad":
-                hint = "nothing in use was touched; try an older snapshot, or leave this source out"
-                raise RepositoryError(f"{one.source}: {verdict.what}: {verdict.evidence}", hint=hint)
-            if verdict.state == "unknown":
-                self._note(f"{one.source}: {verdict.what} could not be looked at: {verdict.evidence}")
 
     def _go(self, current: Mark) -> Mark:
         """Pass the last point at which somebody may stop it for nothing. Raises Stopped, OSError."""
@@ -305,6 +296,15 @@ class Restoration:
             "notes": list(self._notes),
             "seconds": dict(self._seconds),
         }
+
+
+def believe(one: Refilled, note: Callable[[str], object], *, hint: str) -> None:
+    """Raise RepositoryError where something is not as it was captured; note what could not be looked at."""
+    for verdict in one.probe.verdicts:
+        if verdict.state == "bad":
+            raise RepositoryError(f"{one.source}: {verdict.what}: {verdict.evidence}", hint=hint)
+        if verdict.state == "unknown":
+            note(f"{one.source}: {verdict.what} could not be looked at: {verdict.evidence}")
 
 
 def described(one: Refilled) -> dict[str, Any]:
