@@ -1,6 +1,7 @@
 """Images of the lab: built once, whoever needs them at the same time."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Shared(Engine):
     def run(self, *arguments: Any, **_: Any) -> Result:
         name = str(arguments[arguments.index("--tag") + 1])
         self.builds.append(name)
+        # Long enough for whoever does not wait.
+        time.sleep(0.3)
         self.images.add(name)
         return Result(command("docker", *arguments), 0)
 

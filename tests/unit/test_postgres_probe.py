@@ -21,6 +21,8 @@ class Session:
 
     def send(self, sql: str) -> None:
         assert sql == postgres_probe.COUNTS
+        # An index alone would count rows that cannot be read.
+        assert "SET enable_indexonlyscan = off" in self.server.asked
 
     def answer(self) -> list[list[str]]:
         if self.server.unreadable:

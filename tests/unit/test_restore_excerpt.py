@@ -1,5 +1,6 @@
 """One file or folder put back: what changes places, what is refused, and what was probably meant."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,22 @@ def test_an_excerpt_is_written_beside_under_its_own_name(taken: Snapshot, volume
         assert (written / "empty").stat().st_mode & 0o777 == 0o750
     if below == "letters/empty":
         assert written.stat().st_mode & 0o777 == 0o750
+
+
+def test_what_cannot_be_written_without_rights_is_refused_before_anything_changes_places(
+    taken: Snapshot, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = excerpts.find(taken, "volume/files/letters")
+    real = excerpt.restore
+
+    def withholding(*given: Any, **more: Any) -> Any:
+        return dataclasses.replace(real(*given, **more), withheld=[("letters/disk", "a device")])
+
+    monkeypatch.setattr(excerpt, "restore", withholding)
+    with pytest.raises(HostError, match=r"1 things were left out of .*: letters/disk \(a device\)") as caught:
+        excerpt.load(taken, found, volume.swap("letters"), Silent())
+    assert "nothing was touched" in caught.value.hint
+    assert [path for path, _ in volume.texts() if path.startswith("shop_files/")] == []
 
 
 def test_an_excerpt_belongs_where_its_source_does(taken: Snapshot) -> None:
