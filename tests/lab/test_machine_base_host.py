@@ -148,10 +148,22 @@ def test_what_stands_in_apts_way_is_named(guest: Guest, what: str) -> None:
     guest.host.run(script(breakage))
     before = guest.says(script("dpkg-query --show | sha256sum"))
     with pytest.raises(HostError, match=said) as caught:
-        apply(Facts(guest.host), [apt.packages("sl", "no-such-package" if what == "name" else "sl")], Silent())
+        apply(Facts(guest.host), [apt.begun("sl", "no-such-package" if what == "name" else "sl")], Silent())
     assert caught.value.exit_code == 12
     assert "apt-get install sl" in caught.value.message
     assert guest.says(script("dpkg-query --show | sha256sum")) == before
+
+
+def test_apt_goes_on_when_the_connection_is_cut_and_whoever_comes_next_waits_for_it(guest: Guest) -> None:
+    guest.host.run(script("echo 'DPkg::Pre-Invoke {\"sleep 5\";};' >/etc/apt/apt.conf.d/99slow"))
+    apply(Facts(guest.host), [apt.begun("sl")], Silent())
+    assert "sl" not in installed(guest)
+    guest.host.close()
+    listener = Hears()
+    apply(Facts(guest.host), [apt.packages("sl")], listener)
+    assert any(line.startswith("Setting up sl") for line in listener.lines)
+    assert "sl" in installed(guest)
+    assert apply(Facts(guest.host), [apt.begun("sl"), apt.ended("sl")], Silent()).steps == ()
 
 
 def test_a_run_that_was_killed_in_the_middle_is_finished_by_the_next(guest: Guest) -> None:

@@ -133,6 +133,15 @@ def test_settings_docker_does_not_come_up_with_are_taken_back(
     assert json.loads(on(host_file, INFO))["ServerVersion"]
 
 
+def test_a_bare_host_whose_docker_does_not_come_up_says_why_and_does_once_that_is_corrected(lab: Lab, vps: Vps) -> None:
+    faulty = wanting(lab, vps, DISTRO[vps.os].model_copy(update={"daemon": {"nonesuch": True}}))
+    with pytest.raises(HostError, match="nonesuch"):
+        converge(faulty)
+    corrected = wanting(lab, vps, DISTRO[vps.os].model_copy(update={"daemon": {"debug": True}}))
+    converge(corrected)
+    assert json.loads(on(corrected, INFO))["Debug"] is True
+
+
 # A signed repository shaped like Docker's own
 
 

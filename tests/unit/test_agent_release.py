@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.recorded import NO_UNIT
 from toolkit.config import load
 from toolkit.converge import changes
 from toolkit.converge.engine import perform
@@ -209,17 +210,7 @@ def test_the_archive_is_made_when_it_is_sent() -> None:
     assert host.ran[0].input() == b"late"
 
 
-NOT_FOUND = """\
-LoadState=not-found
-ActiveState=inactive
-UnitFileState=
-NeedDaemonReload=no
-ConditionResult=no
-ConditionTimestampMonotonic=0
-"""
-
-
-ENABLED = NOT_FOUND.replace("not-found", "loaded").replace("UnitFileState=", "UnitFileState=enabled")
+ENABLED = NO_UNIT.replace("not-found", "loaded").replace("UnitFileState=", "UnitFileState=enabled")
 
 
 def units(docker: bool, *, docker_state: str = ENABLED, there: bool = False) -> list[str]:
@@ -233,9 +224,13 @@ def units(docker: bool, *, docker_state: str = ENABLED, there: bool = False) -> 
         told = f"regular file|644|root|root\n{text}" if there else "absent\n"
         facts.tell(files.text(f"/etc/systemd/system/{name}"), told)
     for name in (agent.UNIT, agent.SETTLE):
-        facts.tell(systemd.state(name), ENABLED if there else NOT_FOUND)
+        facts.tell(systemd.state(name), ENABLED if there else NO_UNIT)
     facts.tell(systemd.state("docker.service"), docker_state)
-    _, wanted, *_ = agent.operations(lambda *_: pytest.fail("no build is asked for"), docker=docker)
+    wanted = next(
+        one
+        for one in agent.operations(lambda *_: pytest.fail("no build is asked for"), docker=docker)
+        if one.name.startswith("systemd.units")
+    )
     return [change.summary for change in wanted(facts)]
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.recorded import NO_UNIT
 from toolkit.config.models import HostFile, Machine, Updates, User
 from toolkit.converge import Change
 from toolkit.converge.fake import FakeFacts
@@ -227,14 +228,15 @@ def names(machine: Machine) -> list[str]:
 def test_the_baseline_comes_in_the_order_in_which_it_can_be_had() -> None:
     user = User(name="deploy", keys=(KEY,), sudo=True)
     assert [name.split()[0] for name in names(Machine(users=(user,)))] == [
-        "os.supported", "baseline.packages", "users.present", "users.authorized", "users.sudo", "sshd.hardened",
-        "kernel.sysctl", "swap.file", "journald.capped", "time.zone", "time.synchronised", "updates.unattended",
+        "os.supported", "baseline.packages", "apt.packages", "users.present", "users.authorized", "users.sudo",
+        "sshd.hardened", "kernel.sysctl", "swap.file", "journald.capped", "baseline.arrived", "time.zone",
+        "time.synchronised", "updates.unattended",
     ]  # fmt: skip
 
 
 def test_what_is_turned_off_is_left_out() -> None:
     off = Machine.model_validate(dict.fromkeys(("sshd", "sysctl", "swap", "journald", "time", "updates"), False))
-    assert [name.split()[0] for name in names(off)] == ["os.supported", "baseline.packages"]
+    assert [name.split()[0] for name in names(off)] == ["os.supported", "baseline.packages", "baseline.arrived"]
 
 
 def test_keys_are_left_alone_where_none_are_given() -> None:
@@ -246,10 +248,11 @@ def test_all_packages_are_installed_at_once() -> None:
     facts.tell(apt.INSTALLED, "tzdata install installed 1\npython3 install installed 1\nchrony install installed 1\n")
     facts.tell(os.SYSTEM, "debian\n13\ntrixie\nx86_64\nnone\n/usr/bin/python3.13\n")
     facts.tell(docker.APPARMOR, "Y\n")
+    facts.tell(apt.AT_WORK, NO_UNIT)
 
     def installs(**more) -> str:
         [change] = baseline.packages(Machine.model_validate({"packages": ("htop",), **more}))(facts)
-        return change.summary.removeprefix("install ca-certificates, python3-venv, htop, ")
+        return change.summary.removeprefix("begin to install ca-certificates, python3-venv, htop, ")
 
     assert installs(docker=False, firewall=False) == "unattended-upgrades"
     # A repository has to be set up first, or a version to be chosen: Docker comes later.

@@ -9,6 +9,7 @@ from toolkit.converge.fake import FakeFacts
 from toolkit.host import File
 from toolkit.machine import apt, docker, docker_daemon, docker_source, files
 from toolkit.machine.os import SYSTEM
+from toolkit.words.command import script
 from toolkit.words.errors import ConfigError, HostError, Unsupported
 from toolkit.words.values import Size
 
@@ -54,16 +55,53 @@ def said(changes) -> list[str]:
 # daemon.json
 
 
-def daemon(present: str | None, info: dict | None = None, *, unread: bool = False) -> FakeFacts:
+def daemon(
+    present: str | None,
+    info: dict | None = None,
+    *,
+    unread: bool = False,
+    is_there: bool = True,
+    unproven: bool = False,
+) -> FakeFacts:
     facts = FakeFacts()
     facts.tell(docker_daemon.CONFIGURED, "absent" if present is None else as_file(present))
     facts.tell(docker_daemon.ENGINE, "" if info is None else json.dumps(info))
     facts.tell(docker_daemon.NOT_READ_YET, "newer\n" if unread else "")
+    facts.tell(docker_daemon.IS_THERE, "/usr/sbin/dockerd\n" if is_there else "")
+    facts.tell(docker_daemon.UNPROVEN, "/etc/docker/daemon.json.before\n" if unproven else "")
     return facts
 
 
 def configured(facts: FakeFacts, spec: Docker | None = None) -> list:
     return list(docker_daemon.configured(spec or Docker())(facts))
+
+
+def awaited(facts: FakeFacts) -> list[File]:
+    return [change.action for change in docker_daemon.awaited(Docker())(facts)]
+
+
+def test_a_daemon_that_is_not_there_yet_finds_its_file_at_its_first_start() -> None:
+    kept, written = awaited(daemon(None, is_there=False))
+    assert (kept.path, kept.body) == (docker_daemon.BEFORE, b"{}\n")
+    assert (written.path, json.loads(written.body)) == (docker_daemon.PATH, CONVERGED)
+    assert configured(daemon(None, is_there=False)) == []
+    # Once it is there it is asked what it makes of a file before that counts.
+    assert awaited(daemon(None)) == []
+
+
+def test_what_a_docker_that_was_removed_has_left_is_kept() -> None:
+    left = '{"dns": ["192.0.2.1"]}'
+    kept, written = awaited(daemon(left, is_there=False))
+    assert kept.body.decode() == left
+    assert json.loads(written.body) == CONVERGED | {"dns": ["192.0.2.1"]}
+    assert awaited(daemon(json.dumps(CONVERGED), is_there=False)) == []
+
+
+def test_a_daemon_that_did_not_come_up_with_its_first_file_is_started_under_the_way_back() -> None:
+    [start] = configured(daemon(json.dumps(CONVERGED), unproven=True))
+    assert (start.summary, start.action) == ("start docker", script(docker_daemon.LOAD, "restart"))
+    [forget] = configured(daemon(json.dumps(CONVERGED), INFO, unproven=True))
+    assert forget.action.argv == ("rm", "--", docker_daemon.BEFORE)
 
 
 def test_logs_are_capped_and_containers_outlive_the_daemon_by_default() -> None:

@@ -1,7 +1,10 @@
 """Units: from what `systemctl show` says to what has to be done."""
 
+from dataclasses import replace
+
 import pytest
 
+from tests.recorded import NO_UNIT
 from toolkit.converge.fake import FakeFacts
 from toolkit.host import File
 from toolkit.machine import files, systemd
@@ -13,14 +16,6 @@ UnitFileState=enabled
 NeedDaemonReload=no
 ConditionResult=yes
 ConditionTimestampMonotonic=1761728252
-"""
-UNKNOWN = """\
-LoadState=not-found
-ActiveState=inactive
-UnitFileState=
-NeedDaemonReload=no
-ConditionResult=no
-ConditionTimestampMonotonic=0
 """
 # systemd-timesyncd in a container, recorded on Debian 13 after a start.
 BARRED = """\
@@ -45,7 +40,7 @@ def wanted(operation, state: str, **more) -> list[str]:
     ("state", "changes"),
     [
         (RUNNING, []),
-        (UNKNOWN, ["enable x.service", "start x.service"]),
+        (NO_UNIT, ["enable x.service", "start x.service"]),
         (BARRED, []),
         (BARRED.replace("2210035120", "0"), ["start x.service"]),
         (RUNNING.replace("=active", "=failed"), ["start x.service"]),
@@ -63,7 +58,7 @@ def test_a_service_is_enabled_and_runs(state: str, changes: list[str]) -> None:
 def test_a_service_can_be_wanted_off() -> None:
     off = systemd.service("x.service", enabled=False, running=False)
     assert wanted(off, RUNNING) == ["disable x.service", "stop x.service"]
-    assert wanted(off, UNKNOWN) == []
+    assert wanted(off, NO_UNIT) == []
     assert wanted(off, RUNNING.replace("=enabled", "=static").replace("=active", "=inactive")) == []
 
 
@@ -72,7 +67,7 @@ def test_whether_it_runs_can_be_left_alone() -> None:
 
 
 def test_a_new_unit_is_written_and_read() -> None:
-    assert wanted(systemd.units(systemd.Wanted("x.service", "[Service]\n")), UNKNOWN, file="absent\n") == [
+    assert wanted(systemd.units(systemd.Wanted("x.service", "[Service]\n")), NO_UNIT, file="absent\n") == [
         "write /etc/systemd/system/x.service",
         "let systemd read x.service",
     ]
@@ -81,7 +76,7 @@ def test_a_new_unit_is_written_and_read() -> None:
 def test_a_unit_that_is_to_start_at_boot_is_enabled_before_systemd_reads_it() -> None:
     unit = systemd.units(systemd.Wanted("x.service", "[Service]\n", enabled=True))
     same = "regular file|644|root|root\n[Service]\n"
-    assert wanted(unit, UNKNOWN, file="absent\n") == [
+    assert wanted(unit, NO_UNIT, file="absent\n") == [
         "write /etc/systemd/system/x.service",
         "enable x.service",
         "let systemd read x.service",
@@ -110,7 +105,7 @@ def test_several_units_are_read_in_one_go_and_only_what_is_ours_and_new_is_resta
     ]
     assert reload.summary == "let systemd read x.service, z.service"
     assert reload.action.argv[-2:] == ("restart", "x.service")
-    *_, left = systemd.units(ours, same, added, restart=False)(facts)
+    *_, left = systemd.units(replace(ours, restarts=False), same, added)(facts)
     assert left.action.argv[-1] == "keep"
 
 
@@ -132,7 +127,7 @@ def test_a_service_older_than_its_files_is_restarted() -> None:
 
 def test_a_unit_file_lands_where_systemd_looks_first() -> None:
     facts = FakeFacts()
-    facts.tell(systemd.state("x.timer"), UNKNOWN)
+    facts.tell(systemd.state("x.timer"), NO_UNIT)
     facts.tell(files.text("/etc/systemd/system/x.timer"), "absent\n")
     first = next(iter(systemd.units(systemd.Wanted("x.timer", "[Timer]\n"))(facts)))
     assert first.action == File("/etc/systemd/system/x.timer", b"[Timer]\n")
@@ -141,5 +136,5 @@ def test_a_unit_file_lands_where_systemd_looks_first() -> None:
 def test_several_units_are_asked_in_one_call_and_told_apart() -> None:
     asked = [systemd.state(name).command for name in ("x.service", "y.timer")]
     assert systemd.SHOW.join(asked).argv == (*asked[0].argv, "y.timer")
-    parts = systemd.SHOW.part(f"{RUNNING}\n{UNKNOWN}".encode())
+    parts = systemd.SHOW.part(f"{RUNNING}\n{NO_UNIT}".encode())
     assert [systemd.parse_unit(part.decode()).exists for part in parts] == [True, False]

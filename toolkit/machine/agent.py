@@ -4,12 +4,12 @@ A release is unpacked beside the others, has to say who it is, and only then bec
 is still there from before is not sent again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from toolkit.converge import Change, Fact, Facts, Fed, Operation, operation
-from toolkit.machine import systemd
+from toolkit.machine import apt, systemd
 from toolkit.machine.os import PYTHON_OF, SYSTEM
 from toolkit.words.command import Command, script
 
@@ -129,14 +129,20 @@ After={UNIT}
 """
 
 
-def operations(builds: Builds, *, docker: bool) -> list[Operation]:
-    """Return what a host needs to work on its own."""
-    units = [systemd.Wanted(UNIT, SECRETS, enabled=True)]
+def operations(builds: Builds, *, docker: bool, others: Iterable[systemd.Wanted] = ()) -> list[Operation]:
+    """Return what a host needs to work on its own. `others` are units that systemd is to read in the same go."""
+    units = [systemd.Wanted(UNIT, SECRETS, enabled=True, restarts=False)]
     if docker:
-        units.append(systemd.Wanted(SETTLE, SETTLES, enabled=True))
+        units.append(systemd.Wanted(SETTLE, SETTLES, enabled=True, restarts=False))
         units.append(systemd.Wanted("docker.service", DOCKER_WAITS, beside=WAITS))
     settled = [systemd.service(SETTLE, running=None)] if docker else []
-    return [installed(builds), systemd.units(*units, restart=False), systemd.service(UNIT), *settled]
+    return [
+        apt.packages("python3"),
+        installed(builds),
+        systemd.units(*units, *others),
+        systemd.service(UNIT),
+        *settled,
+    ]
 
 
 @operation

@@ -2,16 +2,18 @@
 
 One fact tells every installed package, and all operations share it. Installing waits for whoever holds the package
 manager (unattended upgrades and cloud-init on a first boot) and says who it is; it finishes what an interrupted run
-left half-configured; it reads the lists again only when they are older than the sources or an hour.
+left half-configured; it reads the lists again only when they are older than the sources or an hour. What is only begun
+goes on in a unit of systemd, beside whatever does not need it.
 """
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
+from typing import Literal
 
 from toolkit.converge import Change, Fact, Facts, operation
-from toolkit.machine import files
+from toolkit.machine import files, systemd
 from toolkit.words.command import Command, command, script
 
 
@@ -29,20 +31,47 @@ def parse_installed(text: str) -> dict[str, Package]:
     return {name: Package(version, want == "hold") for name, want, status, version in rows if status == "installed"}
 
 
-INSTALLED = Fact(
-    "installed packages",
-    command("dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Want} ${db:Status-Status} ${Version}\\n"),
-    parse_installed,
-)
+# A file of dpkg's may go while apt is at work: then it is asked once more.
+LIST = """
+list() { dpkg-query --show --showformat '${Package} ${db:Status-Want} ${db:Status-Status} ${Version}\\n'; }
+found=$(list 2>/dev/null) && printf '%s\\n' "$found" || list
+"""
+INSTALLED = Fact("installed packages", script(LIST, called="dpkg-query --show"), parse_installed)
+AT_WORK = systemd.state("toolkit-apt.service")
 
 
 @operation
 def packages(facts: Facts, *names: str) -> Iterator[Change]:
     """Ensure that packages are installed. `name=version` asks for a version; it may end in `*`."""
-    installed = facts.get(INSTALLED)
-    missing = [name for name in names if not _there(installed, name)]
-    if missing:
+    if missing := _missing(facts, names):
         yield Change(f"install {', '.join(missing)}", install(*missing))
+
+
+@operation
+def begun(facts: Facts, *names: str) -> Iterator[Change]:
+    """Ensure that packages are installed, or that apt is at work on it: see `ended`."""
+    facts.need(INSTALLED, AT_WORK)
+    missing = _missing(facts, names)
+    if missing and not _is_at_work(facts):
+        yield Change(f"begin to install {', '.join(missing)}", install(*missing, how="begin"))
+
+
+@operation
+def ended(facts: Facts, *names: str) -> Iterator[Change]:
+    """Ensure that packages are installed and that apt, which had been begun, works on nothing any more."""
+    facts.need(INSTALLED, AT_WORK)
+    missing = _missing(facts, names)
+    if missing or _is_at_work(facts):
+        yield Change("wait for apt to end", install(*(missing or names)))
+
+
+def _is_at_work(facts: Facts) -> bool:
+    return facts.get(AT_WORK).active in systemd.UP
+
+
+def _missing(facts: Facts, names: Sequence[str]) -> list[str]:
+    installed = facts.get(INSTALLED)
+    return [name for name in names if not _there(installed, name)]
 
 
 def _there(installed: dict[str, Package], wanted: str) -> bool:
@@ -51,10 +80,10 @@ def _there(installed: dict[str, Package], wanted: str) -> bool:
     return package is not None and (not version or fnmatch.fnmatchcase(package.version, version))
 
 
-def install(*names: str) -> Command:
-    """Return the command that installs packages, `name=version` where a version matters."""
+def install(*names: str, how: Literal["install", "begin"] = "install") -> Command:
+    """Return the command that installs packages, or only begins to; `name=version` where a version matters."""
     text = resources("toolkit.machine").joinpath("apt.sh").read_text()
-    return script(text, *names, called=f"apt-get install {' '.join(names)}")
+    return script(text, how, *names, called=f"apt-get install {' '.join(names)}")
 
 
 @operation

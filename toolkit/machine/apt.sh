@@ -1,15 +1,18 @@
-# Installs "$@" and prints what it waits for. The last line of standard error says what stands in the way.
+# `install` installs the names after it and prints what it waits for. `begin` returns as soon as apt is at work on them;
+# the next to come here waits for that. The last line of standard error says what stands in the way.
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a UCF_FORCE_CONFFOLD=1
 stamp=/run/toolkit/apt-updated
+unit=toolkit-apt.service
+begun=/run/toolkit/apt-begun
 patience=600
+options="--quiet --yes --option Dpkg::Use-Pty=0 --option DPkg::Lock::Timeout=$patience --option Acquire::Retries=2
+  --option Dpkg::Options::=--force-confdef --option Dpkg::Options::=--force-confold"
+how=$1; shift
+# Only who asks for a version means to move what is held.
+case "$*" in *=*) moved='--allow-downgrades --allow-change-held-packages' ;; *) moved= ;; esac
 said=$(mktemp) || exit 1
 trap 'rm -f "$said"' EXIT
 mkdir -p /run/toolkit
-
-apt_get() {
-  apt-get --quiet --yes --option Dpkg::Use-Pty=0 --option DPkg::Lock::Timeout=$patience --option Acquire::Retries=2 \
-    --option Dpkg::Options::=--force-confdef --option Dpkg::Options::=--force-confold "$@" </dev/null
-}
 
 # The process that holds a lock file; nothing where it is free. Only the kernel can tell for sure, and perl, which is
 # on every Debian, can ask it: a struct flock goes in as a wish and comes back as the lock that stands against it.
@@ -53,7 +56,7 @@ lists_are_fresh() {
 
 update() {
   # Without the option a mirror that does not answer is a warning and exit code 0.
-  if apt_get --option APT::Update::Error-Mode=any update 2>"$said"; then
+  if apt-get $options --option APT::Update::Error-Mode=any update </dev/null 2>"$said"; then
     : >"$stamp"
   else
     cat "$said" >&2
@@ -74,9 +77,33 @@ explain() {
 }
 
 install() {
-  # Only who asks for a version means to move what is held.
-  case "$*" in *=*) moved='--allow-downgrades --allow-change-held-packages' ;; *) moved= ;; esac
-  apt_get --no-install-recommends $moved install -- "$@" 2>"$said" || { cat "$said" >&2; return 1; }
+  apt-get $options --no-install-recommends $moved install -- "$@" </dev/null 2>"$said" || { cat "$said" >&2; return 1; }
+}
+
+is_at_work() { systemctl --quiet is-active $unit; }
+
+# A unit of systemd outlives a connection that is cut. What apt refuses, it refuses before it fetches anything.
+begin() {
+  rm -f $begun.out $begun.code
+  systemd-run --quiet --collect --unit=$unit --property=KillMode=process --setenv=HOME=/root --setenv=LC_ALL=C.UTF-8 \
+    --setenv=DEBIAN_FRONTEND=$DEBIAN_FRONTEND --setenv=NEEDRESTART_MODE=$NEEDRESTART_MODE \
+    --setenv=UCF_FORCE_CONFFOLD=$UCF_FORCE_CONFFOLD sh -c 'apt-get "$@" >"$0.out" 2>&1; echo $? >"$0.code"' \
+    $begun $options --no-install-recommends $moved install -- "$@" || return 1
+  while is_at_work; do
+    ! grep -q '^Get:\|^Selecting\|^Preparing\|^Unpacking\|^Setting up' $begun.out 2>/dev/null || return 0
+    sleep 0.1
+  done
+  [ "$(cat $begun.code)" = 0 ]
+}
+
+follow() {
+  pid=$(systemctl show --value --property=MainPID $unit)
+  [ "${pid:-0}" = 0 ] || tail --follow --lines=+1 --sleep-interval=0.1 --pid="$pid" $begun.out
+  while is_at_work; do sleep 0.1; done
+}
+
+are_there() {
+  [ "$(dpkg-query --show --showformat '${db:Status-Status}\n' -- "$@" 2>/dev/null | grep -c '^installed$')" -eq $# ]
 }
 
 # A list from an hour ago may name files the mirror has replaced since.
@@ -88,7 +115,12 @@ install_from_newer_lists() {
 }
 
 wait_for_first_boot
+if is_at_work; then
+  follow
+  ! are_there "$@" || exit 0
+fi
 wait_for_lock
 [ -z "$(dpkg --audit)" ] || dpkg --force-confdef --force-confold --configure --pending </dev/null || exit 1
 lists_are_fresh || update
+if [ "$how" = begin ] && [ -e "$stamp" ] && begin "$@"; then exit 0; fi
 install "$@" || install_from_newer_lists "$@" || { explain; exit 100; }

@@ -155,7 +155,10 @@ def operations(orders: Orders | None) -> list[Operation]:
         files.file(CA, orders.ca) if orders.ca else files.absent(CA),
         files.file(DUTY, orders.duty.dumps()),
         let_in(orders.access),
-        systemd.units(systemd.Wanted(SERVICE, service), systemd.Wanted(SETTLE, SETTLES, enabled=True), restart=False),
+        systemd.units(
+            systemd.Wanted(SERVICE, service, restarts=False),
+            systemd.Wanted(SETTLE, SETTLES, enabled=True, restarts=False),
+        ),
         systemd.service(SETTLE, running=None),
         *_schedule(orders),
         *(_checks() if orders.duty.stale else [none_of(CHECK_TIMER)]),

@@ -1,4 +1,7 @@
-"""The baseline: what every machine has before Docker is set up, in the order in which it can be had."""
+"""The baseline: what every machine has before Docker is set up, in the order in which it can be had.
+
+apt begins with the packages first of all. While it is at work, everything else is done that does not need them.
+"""
 
 from collections.abc import Iterator
 
@@ -11,13 +14,15 @@ NEEDED = ("ca-certificates", "python3", "python3-venv", "tzdata")
 
 def operations(host_file: HostFile) -> list[Operation]:
     """Return the wanted states of a host file's `machine` part, but for Docker and the firewall."""
-    return [*foundation(host_file), *hardening(host_file)]
+    return [*foundation(host_file), *hardening(host_file), *packaged(host_file)]
 
 
 def foundation(host_file: HostFile) -> list[Operation]:
-    """Return what all else stands on: a machine we carry, its packages, its people."""
+    """Return what all else stands on: a machine we carry, its packages on their way, its people."""
     machine = host_file.machine
     wanted = [os.supported(), packages(machine)]
+    if any(user.sudo for user in machine.users):
+        wanted.append(apt.packages("sudo"))
     for user in machine.users:
         wanted.append(users.present(user.name))
         if user.keys:
@@ -30,10 +35,19 @@ def hardening(host_file: HostFile) -> list[Operation]:
     """Return what makes the machine safe to leave alone; a part that is turned off is left out."""
     machine = host_file.machine
     parts = [
-        machine.sshd and [sshd.hardened(machine.sshd)],
-        machine.sysctl is not None and [kernel.sysctl(machine.sysctl)],
-        machine.swap and [swap.file(machine.swap.size)],
-        machine.journald and [journald.capped(machine.journald.max_size)],
+        machine.sshd and sshd.hardened(machine.sshd),
+        machine.sysctl is not None and kernel.sysctl(machine.sysctl),
+        machine.swap and swap.file(machine.swap.size),
+        machine.journald and journald.capped(machine.journald.max_size),
+    ]
+    return [part for part in parts if part]
+
+
+def packaged(host_file: HostFile) -> list[Operation]:
+    """Return what can be had once the packages are there: a clock in time, and updates at night."""
+    machine = host_file.machine
+    parts = [
+        [arrived(machine)],
         machine.time and [time.zone(machine.time.timezone), time.synchronised()],
         machine.updates and [updates.unattended(machine.updates)],
     ]
@@ -42,10 +56,22 @@ def hardening(host_file: HostFile) -> list[Operation]:
 
 @operation
 def packages(facts: Facts, machine: Machine) -> Iterator[Change]:
-    """Ensure all packages that can be had by now at once: each call of apt costs a second, even for nothing."""
-    facts.need(os.SYSTEM, apt.INSTALLED, docker.APPARMOR)
+    """Ensure that apt is at work on all packages that can be had by now: each call costs a second, even for nothing."""
+    yield from apt.begun(*_names(facts, machine))(facts)
+
+
+@operation
+def arrived(facts: Facts, machine: Machine) -> Iterator[Change]:
+    """Ensure that those packages are there."""
+    yield from apt.ended(*_names(facts, machine))(facts)
+
+
+def _names(facts: Facts, machine: Machine) -> tuple[str, ...]:
+    facts.need(os.SYSTEM, apt.INSTALLED, apt.AT_WORK, docker.APPARMOR)
     installed = facts.get(apt.INSTALLED)
     names = [*NEEDED, *machine.packages]
+    if any(user.sudo for user in machine.users):
+        names.append("sudo")
     if machine.docker:
         names += docker.early(facts, machine.docker)
     if machine.firewall:
@@ -54,4 +80,4 @@ def packages(facts: Facts, machine: Machine) -> Iterator[Change]:
         names.append("unattended-upgrades")
     if machine.time:
         names.append(time.keeper(installed))
-    yield from apt.packages(*dict.fromkeys(names))(facts)
+    return tuple(dict.fromkeys(names))

@@ -26,6 +26,12 @@ APPARMOR = Fact(
 )
 
 
+def before_packages(host_file: HostFile) -> list[Operation]:
+    """Return what is worth doing before Docker's packages are there, where apt has begun with them already."""
+    spec = host_file.machine.docker
+    return [one_origin(spec), docker_daemon.awaited(spec)] if spec else []
+
+
 def operations(host_file: HostFile) -> list[Operation]:
     """Return what the host file wants of Docker, in order."""
     spec = host_file.machine.docker
@@ -34,6 +40,7 @@ def operations(host_file: HostFile) -> list[Operation]:
     return [
         one_origin(spec),
         docker_source.repository(spec, host_file.root),
+        docker_daemon.awaited(spec),
         engine(spec),
         docker_daemon.configured(spec),
         systemd.service("docker.service"),

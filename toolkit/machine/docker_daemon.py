@@ -1,7 +1,8 @@
 """Docker's daemon: `daemon.json` merged with what is there, and what the running daemon makes of it.
 
 Our keys win, foreign ones stay. A new file is validated as a draft, is loaded by a reload where Docker can take it that
-way, and is taken back when the daemon does not come up with it. What counts is what the Engine's API reports.
+way, and is taken back when the daemon does not come up with it. Where Docker is only being installed it is there before
+the daemon is, which then starts with it. What counts is what the Engine's API reports.
 """
 
 import json
@@ -14,11 +15,14 @@ from toolkit.converge import Change, Fact, Facts, operation
 from toolkit.converge.changes import difference
 from toolkit.host import File
 from toolkit.machine import files
-from toolkit.words.command import script
+from toolkit.words.command import command, script
 from toolkit.words.errors import HostError
 
 PATH = "/etc/docker/daemon.json"
 DRAFT = f"{PATH}.draft"
+# What was there before, until the daemon has come up with what is there now.
+BEFORE = f"{PATH}.before"
+NOTHING = "{}\n"
 
 # What dockerd takes over on SIGHUP; everything else needs a restart.
 RELOADABLE = frozenset({
@@ -59,8 +63,7 @@ info() {{ curl --silent --unix-socket /run/docker.sock http://localhost/info; }}
 come_up() {{ systemctl reset-failed docker.service 2>/dev/null; systemctl restart docker.service; }}
 if [ -e {DRAFT} ]; then
   said=$(dockerd --validate --config-file {DRAFT} 2>&1) || {{ rm -f {DRAFT}; printf '%s\\n' "$said" >&2; exit 1; }}
-  rm -f {PATH}.before
-  if [ -e {PATH} ]; then cp --preserve {PATH} {PATH}.before; fi
+  if [ -e {PATH} ]; then cp --preserve {PATH} {BEFORE}; else printf %s '{NOTHING}' >{BEFORE}; fi
   mv --force {DRAFT} {PATH}
 fi
 if grep --quiet '"live-restore": true' {PATH} && systemctl --quiet is-active docker.service; then
@@ -71,9 +74,10 @@ if grep --quiet '"live-restore": true' {PATH} && systemctl --quiet is-active doc
 elif [ "$how" = reload ]; then
   systemctl reload docker.service || exit 1
 fi
-if [ "$how" = reload ] || come_up; then rm -f {PATH}.before; exit 0; fi
+if [ "$how" = reload ] || come_up; then rm -f {BEFORE}; exit 0; fi
 journalctl --unit docker.service --lines 6 --output cat --no-pager >&2
-if [ -e {PATH}.before ]; then mv --force {PATH}.before {PATH}; else rm -f {PATH}; fi
+[ -e {BEFORE} ] || exit 1
+mv --force {BEFORE} {PATH}
 come_up && echo 'docker runs with its old daemon.json again' >&2
 exit 1
 """
@@ -106,6 +110,8 @@ def parse_info(text: str) -> Engine | None:
 
 ENGINE = Fact("docker engine", script(ASK), parse_info)
 CONFIGURED = files.text(PATH)
+UNPROVEN = Fact("unproven daemon.json", script(f"ls {BEFORE} 2>/dev/null || true"), lambda text: bool(text.strip()))
+IS_THERE = Fact("docker's daemon", script("command -v dockerd || true"), lambda text: bool(text.strip()))
 NOT_READ_YET = Fact("daemon.json newer than docker", script(UNREAD), lambda text: bool(text.strip()))
 
 
@@ -133,15 +139,31 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 @operation
+def awaited(facts: Facts, spec: Docker) -> Iterator[Change]:
+    """Ensure that a daemon that is not there yet finds the host file's settings when it starts for the first time."""
+    facts.need(IS_THERE, CONFIGURED)
+    entry = facts.get(CONFIGURED)
+    before = _parsed(facts, _content(entry))
+    after = wanted(spec, before)
+    if before != after and not facts.get(IS_THERE):
+        yield Change(
+            f"keep what {PATH} says, for the way back", File(BEFORE, _content(entry).encode() or NOTHING.encode())
+        )
+        yield from files.file(PATH, _text(after))(facts)
+
+
+@operation
 def configured(facts: Facts, spec: Docker) -> Iterator[Change]:
-    """Ensure that the daemon runs with the host file's settings."""
-    facts.need(CONFIGURED, ENGINE, NOT_READ_YET)
+    """Ensure that the daemon runs with the host file's settings, where there is one: see `awaited`."""
+    facts.need(CONFIGURED, ENGINE, NOT_READ_YET, IS_THERE, UNPROVEN)
+    if not facts.get(IS_THERE):
+        return
     entry, engine = facts.get(CONFIGURED), facts.get(ENGINE)
-    before = _parsed(facts, entry.content if entry else "")
+    before = _parsed(facts, _content(entry))
     after = wanted(spec, before)
     _refuse_live_restore_in_swarm(facts, engine, after)
     if before != after:
-        text = json.dumps(after, indent=2) + "\n"
+        text = _text(after)
         diff = difference(entry.content if entry else None, text, PATH)
         how = _how(before, after, engine)
         yield Change(f"write a draft of {PATH}", File(DRAFT, text.encode()), diff)
@@ -153,6 +175,10 @@ def configured(facts: Facts, spec: Docker) -> Iterator[Change]:
         yield Change(
             f"restart docker, which runs without {strays}{_cost('restart', engine, after)}", script(LOAD, "restart")
         )
+    elif not engine:
+        yield Change("start docker", script(LOAD, "restart"))
+    elif facts.get(UNPROVEN):
+        yield Change(f"forget what {PATH} said before, since docker runs", command("rm", "--", BEFORE))
 
 
 def deviations(engine: Engine, settings: Mapping[str, Any]) -> list[str]:
@@ -160,6 +186,14 @@ def deviations(engine: Engine, settings: Mapping[str, Any]) -> list[str]:
     strays = [key for key, value in settings.items() if engine.reported.get(key, value) != value]
     mirrors = {str(url).rstrip("/") for url in settings.get("registry-mirrors", ())}
     return [*strays, *(["registry-mirrors"] if mirrors - engine.mirrors else [])]
+
+
+def _content(entry: files.Entry | None) -> str:
+    return entry.content if entry else ""
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, indent=2) + "\n"
 
 
 def _parsed(facts: Facts, text: str) -> dict[str, Any]:

@@ -49,7 +49,11 @@ BESIDE_STOCK = f"""\
 ExecStartPost=-/usr/sbin/nft --file {RULES}
 ExecReload=-/usr/sbin/nft --file {RULES}
 """
-UNITS = (systemd.Wanted(SERVICE, UNIT, enabled=True), systemd.Wanted(STOCK, BESIDE_STOCK, beside="toolkit"))
+# Not restarted with what is new: the rules of its file may be about to change, and let nobody in where sshd is now.
+UNITS = (
+    systemd.Wanted(SERVICE, UNIT, enabled=True, restarts=False),
+    systemd.Wanted(STOCK, BESIDE_STOCK, beside="toolkit"),
+)
 
 LIST = f"""
 command -v nft >/dev/null || exit 0
@@ -107,6 +111,7 @@ def operations(host_file: HostFile) -> list[Operation]:
         apt.packages("nftables"),
         guarded_rules(spec, sshd),
         kept_rules(spec, sshd),
+        systemd.units(*UNITS),
         systemd.service(SERVICE),
     ]
 
@@ -115,6 +120,11 @@ def before_sshd(host_file: HostFile) -> list[Operation]:
     """Return what must be open before sshd moves to another port, so that its second login gets through."""
     machine = host_file.machine
     return [admits(machine.sshd.port)] if machine.firewall and machine.sshd else []
+
+
+def units(host_file: HostFile) -> tuple[systemd.Wanted, ...]:
+    """Return the units that load the rules at boot."""
+    return UNITS if host_file.machine.firewall else ()
 
 
 @operation
@@ -163,11 +173,8 @@ def guarded_rules(facts: Facts, spec: Firewall, sshd: Sshd | None) -> Iterator[C
 
 @operation
 def kept_rules(facts: Facts, spec: Firewall, sshd: Sshd | None) -> Iterator[Change]:
-    """Ensure that the same rules are loaded at boot, before the network and Docker, and survive Debian's own unit."""
-    rules = _rules(facts, spec, sshd)
-    facts.need(files.text(RULES), *systemd.asked(*UNITS))
-    yield from files.file(RULES, rules)(facts)
-    yield from systemd.units(*UNITS)(facts)
+    """Ensure that the same rules are there for the next boot, and for Debian's own unit."""
+    yield from files.file(RULES, _rules(facts, spec, sshd))(facts)
 
 
 def _rules(facts: Facts, spec: Firewall, sshd: Sshd | None) -> str:

@@ -124,26 +124,25 @@ def service(facts: Facts, name: str, enabled: bool = True, running: bool | None 
 class Wanted:
     """A unit of ours as it should be written; with `beside`, a file's name, what is added to somebody else's unit.
 
-    `enabled` has it start at boot.
+    `enabled` has it start at boot. One that `restarts` and runs does so to run what is new.
     """
 
     unit: str
     content: str
     beside: str = ""
     enabled: bool = False
+    restarts: bool = True
 
     @property
     def path(self) -> str:
         return f"{FOLDER}/{self.unit}.d/{self.beside}.conf" if self.beside else f"{FOLDER}/{self.unit}"
 
 
-def units(*wanted: Wanted, restart: bool = True) -> Operation:
+def units(*wanted: Wanted) -> Operation:
     """Ensure units that systemd has read, all of them at once: to make it read costs a tenth of a second each time,
     and so does each call that enables one.
-
-    Those of our own that run are restarted with what is new, unless told not to.
     """
-    return Operation(f"systemd.units {wanted[0].unit}", lambda facts: _units(facts, wanted, restart))
+    return Operation(f"systemd.units {wanted[0].unit}", lambda facts: _units(facts, wanted))
 
 
 def asked(*wanted: Wanted) -> list[Fact[Any]]:
@@ -151,21 +150,21 @@ def asked(*wanted: Wanted) -> list[Fact[Any]]:
     return [*(files.text(one.path) for one in wanted), *(state(one.unit) for one in wanted)]
 
 
-def _units(facts: Facts, wanted: Sequence[Wanted], restart: bool) -> Iterator[Change]:
+def _units(facts: Facts, wanted: Sequence[Wanted]) -> Iterator[Change]:
     facts.need(*asked(*wanted))
-    changed: dict[str, str] = {}
+    changed: dict[str, bool] = {}
     for one in wanted:
         written = tuple(files.file(one.path, one.content)(facts))
         yield from written
         if written or facts.get(state(one.unit)).needs_reload:
-            changed[one.unit] = one.beside
+            changed[one.unit] = one.restarts and not one.beside
     loose = [one.unit for one in wanted if one.enabled and _can_be_enabled(facts.get(state(one.unit)))]
     if loose:
         yield Change(
             f"enable {', '.join(loose)}", command("systemctl", "enable", "--quiet", "--no-reload", "--", *loose)
         )
     if changed or loose:
-        again = [name for name, beside in changed.items() if not beside] if restart else []
+        again = [name for name, restarts in changed.items() if restarts]
         reload = script(RELOAD, "restart" if again else "keep", *again, called="systemctl daemon-reload")
         yield Change(f"let systemd read {', '.join(dict.fromkeys([*changed, *loose]))}", reload)
 

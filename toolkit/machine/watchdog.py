@@ -46,11 +46,16 @@ def operations(host_file: HostFile) -> list[Operation]:
     return [
         files.directory("/etc/toolkit"),
         files.file(POLICY, policy.dumps()),
-        systemd.units(systemd.Wanted(SERVICE, UNIT, enabled=True)),
+        systemd.units(*units(host_file)),
         systemd.service(SERVICE),
         # A new agent is new code, and a new policy is read at the start.
         systemd.current(SERVICE, POLICY, f"{FOLDER}/current"),
     ]
+
+
+def units(host_file: HostFile) -> list[systemd.Wanted]:
+    """Return the watchdog's unit, where somebody is to watch."""
+    return [systemd.Wanted(SERVICE, UNIT, enabled=True)] if wanted(host_file) else []
 
 
 def wanted(host_file: HostFile) -> Policy | None:

@@ -16,18 +16,26 @@ from toolkit.workflows.attempt import Values
 
 
 def operations(host_file: HostFile, builds: agent.Builds) -> Iterator[Operation]:
-    """Yield everything a host file asks of its machine, in the order in which it is applied."""
+    """Yield everything a host file asks of its machine, in the order in which it is applied.
+
+    apt is at work from the foundation to the packages: what is between them needs nothing that is only being installed.
+    """
     yield from baseline.foundation(host_file)
     # Before sshd may move: its second login has to get through rules that stand from an earlier run.
     yield from firewall.before_sshd(host_file)
     yield from baseline.hardening(host_file)
+    yield from docker.before_packages(host_file)
     # Before Docker, which waits for it: a secret that is missing is then told as such, not as a Docker that fails.
-    yield from agent.operations(builds, docker=host_file.machine.docker is not None)
-    yield from docker.operations(host_file)
+    # systemd reads the units of others in the same go: each go costs as much as all else they need.
+    others = [*watchdog.units(host_file), *firewall.units(host_file)]
+    yield from agent.operations(builds, docker=host_file.machine.docker is not None, others=others)
+    # On a bare machine before Docker: it looks at nothing as long as nothing is deployed.
     yield from watchdog.operations(host_file)
+    yield from baseline.packaged(host_file)
+    yield from docker.operations(host_file)
     yield from notify.operations(host_file.name, host_file.notify, cache(Values(host_file).of))
     yield from backup.operations(backing.orders(host_file))
-    # Last: from here on only what the host file opens can be reached.
+    # Last: from here on only what the host file opens can be reached, and what apt was fetching would be cut off.
     yield from firewall.operations(host_file)
 
 
