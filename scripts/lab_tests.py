@@ -1,13 +1,16 @@
-"""Runs the tests that need the lab in two labs side by side, each with half of the files.
+"""Runs the tests that need the lab in two labs side by side, each with about half of the work.
 
 Within a lab it is one test at a time: some take a service away for a while. The tests start their lab themselves and
 end what they started; the second lab is that of a copy of this checkout. Two labs make a busy machine, so what fails
 there is run again alone: it is named as having failed beside the other lab, and how it ends alone is what counts.
+Both halves choose among slow tests by the same seed (tests/selection.py): TOOLKIT_SEED, or the time.
 """
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build/second-lab"
 # What a checkout makes for itself, or is its own history.
 LEFT_OUT = (".venv", ".lab", "build", ".git", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache")
-# What is in no lab belongs to the first; both then take about as long.
-HALVES = (("tests/unit", "tests/lab/test_[a-f]*.py"), ("tests/lab/test_[g-z]*.py",))
+# The first half of the work; what is not named here is in the second. Files that share a host stay together.
+FIRST = ("tests/unit", "tests/lab/test_[a-f]*.py")
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,11 @@ class Half:
 
     name: str
     tree: Path
-    patterns: Sequence[str]
+    files: Sequence[str]
 
     def run(self, *options: str) -> int:
-        files = [str(path.relative_to(self.tree)) for one in self.patterns for path in sorted(self.tree.glob(one))]
         # Twice -v: the settings are quiet, and a line for each test is the progress.
-        argv = [".venv/bin/pytest", *files, "-vv", "--durations=10", *options]
+        argv = [".venv/bin/pytest", *self.files, "-vv", "--durations=10", *options]
         with subprocess.Popen(
             argv, cwd=self.tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as running:
@@ -44,7 +46,10 @@ class Half:
 
 def main(options: Sequence[str]) -> int:
     _lay_copy()
-    halves = [Half(str(number), tree, HALVES[number - 1]) for number, tree in enumerate((ROOT, COPY), start=1)]
+    os.environ.setdefault("TOOLKIT_SEED", str(int(time.time())))
+    first = [path for pattern in FIRST for path in sorted(ROOT.glob(pattern))]
+    second = [path for path in sorted(ROOT.glob("tests/*/test_*.py")) if not {path, path.parent} & set(first)]
+    halves = [Half("1", ROOT, _names(first)), Half("2", COPY, _names(second))]
     with ThreadPoolExecutor(2) as pool:
         codes = list(pool.map(lambda half: half.run(*options), halves))
     worst = 0
@@ -59,6 +64,10 @@ def main(options: Sequence[str]) -> int:
             worst = worst or again
     shutil.rmtree(COPY)
     return worst
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
 
 
 def _lay_copy() -> None:

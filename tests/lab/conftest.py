@@ -15,6 +15,7 @@ import pytest
 
 from tests.carried import Carried
 from tests.carried import carried as carry
+from tests.selection import SEED, leave_out
 from tests.trial import Trial, trial
 from toolkit.faces import render
 from toolkit.lab import Lab
@@ -23,6 +24,15 @@ from toolkit.lab.services import S3
 
 ROOT = Path(__file__).parents[2]
 FreshHost = Callable[..., Vps]
+
+
+def pytest_report_header() -> str:
+    return f"TOOLKIT_SEED={SEED}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    leave_out(config, items)
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from toolkit.vault.identity import Keyring
 from toolkit.workflows.backups import Backups
 
 pytestmark = pytest.mark.lab
+FAULT = pytest.mark.some(4, "faults of backups on a host")
 
 ROOT = Path(__file__).parents[2]
 OPERATOR, HOST = "arn:aws:iam:::user/operator", "arn:aws:iam:::user/host"
@@ -180,6 +181,7 @@ def test_a_running_stack_is_backed_up_whole(backed: Backed) -> None:
 PAGE = (ROOT / "docs/backup.md").read_text()
 
 
+@pytest.mark.some(1, "pages whose commands are run")
 def test_what_the_page_says_of_hosts_works(backed: Backed) -> None:
     [said] = re.findall(r"^```yaml stack\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     path = backed.repo.root / "backups/box.yml"
@@ -252,6 +254,7 @@ def test_no_secret_of_the_store_shows_anywhere_on_the_host(backed: Backed) -> No
     assert "toolkit-backup" in kept
 
 
+@FAULT
 def test_a_database_that_is_down_makes_it_incomplete_and_everybody_knows(backed: Backed) -> None:
     backed.repo.on_host(RECEIVE + "docker stop --time 5 taskflow-db-1 >/dev/null; : >/run/received")
     said = backed.repo.invoke("backup", "--host", "box")
@@ -269,6 +272,7 @@ def test_a_database_that_is_down_makes_it_incomplete_and_everybody_knows(backed:
     assert backed.told() == ["backup.incomplete", "backup.recovered"]
 
 
+@FAULT
 def test_credentials_that_are_wrong_fail_with_the_way_out(backed: Backed) -> None:
     right = backed.repo.env["HOST_SECRET"]
     backed.repo.env["HOST_SECRET"] = "wrong-canary-2187"
@@ -282,6 +286,7 @@ def test_credentials_that_are_wrong_fail_with_the_way_out(backed: Backed) -> Non
     assert backed.runs()[-1]["result"] == "failed"
 
 
+@FAULT
 def test_a_full_disk_fails_and_the_next_run_goes_on(backed: Backed) -> None:
     # As much room as the state takes, and nothing more.
     backed.repo.on_host(
@@ -314,6 +319,7 @@ def test_a_host_looks_by_itself_how_old_its_newest_backup_is(backed: Backed) -> 
     assert backed.repo.on_host(f"{check} && echo young").strip() == "young"
 
 
+@FAULT
 def test_two_never_run_at_once_and_one_that_is_killed_is_gone_on_with(backed: Backed) -> None:
     backed.repo.on_host(RECEIVE + "head -c 12M /dev/urandom >/srv/files/noise; : >/run/received")
     backed.change(bandwidth="1MB", pause={"services": ["worker"], "until": "read"})
@@ -331,6 +337,7 @@ def test_two_never_run_at_once_and_one_that_is_killed_is_gone_on_with(backed: Ba
     assert backed.told() == ["backup.failed", "backup.recovered"]
 
 
+@FAULT
 def test_a_store_that_is_away_is_waited_for(backed: Backed) -> None:
     backed.repo.on_host("head -c 1M /dev/urandom >/srv/files/more")
     away = f"OUTPUT --destination {backed.lab.address('s3')} --protocol tcp --jump REJECT --reject-with tcp-reset"
@@ -344,6 +351,7 @@ def test_a_store_that_is_away_is_waited_for(backed: Backed) -> None:
     assert "complete as" in out
 
 
+@FAULT
 def test_cron_starts_it_without_a_terminal(backed: Backed) -> None:
     backed.change(cron=True, jitter=False)
     assert backed.repo.on_host("systemctl is-enabled toolkit-backup.timer || :").strip() == "disabled"
@@ -358,6 +366,7 @@ def test_cron_starts_it_without_a_terminal(backed: Backed) -> None:
     assert "toolkit-backup" not in backed.repo.on_host("ls /etc/cron.d")
 
 
+@FAULT
 def test_a_reboot_in_the_middle_is_gone_on_with_by_itself(backed: Backed) -> None:
     backed.repo.on_host("head -c 12M /dev/urandom >/srv/files/noise")
     backed.change(bandwidth="1MB", pause={"services": ["worker"], "how": "stop", "until": "read"})
@@ -370,6 +379,7 @@ def test_a_reboot_in_the_middle_is_gone_on_with_by_itself(backed: Backed) -> Non
     until("[ $(docker ps --quiet --filter label=com.docker.compose.service=worker | wc -l) = 2 ]", backed.repo, 30)
 
 
+@FAULT
 def test_the_log_of_a_database_is_shipped_all_the_time_and_a_gap_is_told(backed: Backed) -> None:
     path = backed.repo.root / "backups/box.yml"
     path.write_text(path.read_text() + "sources: [{kind: postgres, service: db, wal: true}]\n")

@@ -146,6 +146,7 @@ def lines(block: str) -> Iterator[str]:
     return (line.strip() for line in block.splitlines() if line.strip())
 
 
+@pytest.mark.some(1, "pages whose commands are run")
 def test_every_command_of_the_page_does_what_it_says(desk: Desk) -> None:
     said: dict[str, str] = {}
     for kind, block in BLOCKS:

@@ -16,6 +16,7 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = [shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines() if line]
 
 
+@pytest.mark.some(1, "pages whose commands are run")
 def test_every_command_of_the_page_does_what_it_says(whole: Trial) -> None:
     release = whole.runs_whole()
     # A second release that passed, so that there is one to go back to.

@@ -10,7 +10,7 @@ import yaml
 from tests.trial import Trial
 from toolkit.lab import Lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.some(6, "faults of a deploy")]
 
 Content = dict[str, Any]
 

@@ -1,9 +1,8 @@
 """Deploys that go wrong on their way: in the end the stack is the old release whole, or the new one, and says which.
 
-Slow families of faults run in a selection whose seed is printed; all of them with TOOLKIT_FULL.
+Slow families of faults run in part: see `tests/selection.py`.
 """
 
-import os
 import random
 import re
 import signal
@@ -14,21 +13,16 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 
+from tests.selection import SEED
 from tests.trial import MARKED, PHASES, Trial, trial
 from toolkit.lab import Lab
 from toolkit.lab.link import Link
 
 pytestmark = pytest.mark.lab
+TRIAL = pytest.mark.some(6, "trials of a deploy")
 
-FULL = bool(os.environ.get("TOOLKIT_FULL"))
 # Without an image to fetch, the pull is over in no time; the last phases nearly so.
 LASTING = tuple(phase for phase in PHASES if phase not in ("pull", "prune"))
-SEED = int(os.environ.get("TOOLKIT_SEED", time.time()))
-
-
-def some(family: str, cases: list[str], count: int) -> list[str]:
-    """Return a few cases of a family, and all of them in full."""
-    return cases if FULL else sorted(random.Random(f"{family} {SEED}").sample(cases, count))
 
 
 def next_release(whole: Trial) -> tuple[int, int]:
@@ -41,6 +35,7 @@ def outcome(whole: Trial) -> str:
     return str(whole.repo.done("audit", "--host", "box", "--json").data[-1]["result"])
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
@@ -73,6 +68,7 @@ def steady(seconds: int) -> object:
     return lambda content: content["stack"]["gate"].update(steady=f"{seconds}s")
 
 
+@TRIAL
 def test_a_service_that_crashes_once_it_was_healthy_is_caught_while_the_gate_watches(whole: Trial) -> None:
     before, release = next_release(whole)
     whole.repo.change(steady(8))
@@ -82,6 +78,7 @@ def test_a_service_that_crashes_once_it_was_healthy_is_caught_while_the_gate_wat
     assert whole.runs_whole() == before
 
 
+@TRIAL
 def test_a_service_that_crashes_later_is_of_the_new_release_and_status_says_so(whole: Trial) -> None:
     before, release = next_release(whole)
     said = whole.deploy(release, FIXED_MODE="crash-after:6")
@@ -94,6 +91,7 @@ def test_a_service_that_crashes_later_is_of_the_new_release_and_status_says_so(w
     assert whole.runs_whole() == before
 
 
+@TRIAL
 def test_a_probe_that_is_not_answered_as_it_should_be_fails_the_gate(whole: Trial) -> None:
     before, release = next_release(whole)
 
@@ -108,6 +106,7 @@ def test_a_probe_that_is_not_answered_as_it_should_be_fails_the_gate(whole: Tria
     assert whole.runs_whole() == before
 
 
+@TRIAL
 def test_an_assertion_that_does_not_hold_fails_the_gate_and_one_that_does_passes(whole: Trial) -> None:
     before, release = next_release(whole)
 
@@ -144,6 +143,7 @@ def pulling(whole: Trial) -> Iterator[None]:
     large.unlink()
 
 
+@TRIAL
 def test_a_pull_that_is_cut_half_way_touches_nothing(whole: Trial) -> None:
     before, release = next_release(whole)
     cut = "-p tcp --dport 443 -j REJECT --reject-with tcp-reset"
@@ -155,7 +155,8 @@ def test_a_pull_that_is_cut_half_way_touches_nothing(whole: Trial) -> None:
     assert whole.runs_whole() == before
 
 
-@pytest.mark.parametrize("phase", some("driver", list(PHASES), 3))
+@pytest.mark.some(2)
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_killed_driver_leaves_one_release_whole(whole: Trial, phase: str) -> None:
     before, release = next_release(whole)
     with pulling(whole) if phase == "pull" else nullcontext(), whole.when(phase, "kill -9 $pid"):
@@ -173,7 +174,8 @@ def test_a_killed_driver_leaves_one_release_whole(whole: Trial, phase: str) -> N
     assert whole.repo.invoke("status", "--host", "box").code == 0
 
 
-@pytest.mark.parametrize("phase", some("control", list(LASTING), 1))
+@pytest.mark.some(1)
+@pytest.mark.parametrize("phase", LASTING)
 def test_a_killed_control_side_changes_nothing_and_attach_tells_the_end(whole: Trial, phase: str) -> None:
     _, release = next_release(whole)
     whole.want(release)
@@ -187,7 +189,8 @@ def test_a_killed_control_side_changes_nothing_and_attach_tells_the_end(whole: T
     assert whole.runs_whole() == release
 
 
-@pytest.mark.parametrize("phase", some("reboot", list(LASTING), 1))
+@pytest.mark.some(1)
+@pytest.mark.parametrize("phase", LASTING)
 def test_a_reboot_leaves_one_release_whole(whole: Trial, lab: Lab, phase: str) -> None:
     before, release = next_release(whole)
     whole.want(release)
@@ -209,7 +212,8 @@ def test_a_reboot_leaves_one_release_whole(whole: Trial, lab: Lab, phase: str) -
     assert whole.unlocked()
 
 
-@pytest.mark.parametrize("number", range(30 if FULL else 2))
+@pytest.mark.some(1)
+@pytest.mark.parametrize("number", range(30))
 def test_a_link_that_is_cut_at_any_moment_leaves_one_release_whole(whole: Trial, number: int) -> None:
     before, release = next_release(whole)
     after = random.Random(f"link {SEED} {number}").randrange(2_000, 90_000)
@@ -227,6 +231,7 @@ def test_a_link_that_is_cut_at_any_moment_leaves_one_release_whole(whole: Trial,
     assert whole.runs_whole() == release
 
 
+@TRIAL
 def test_two_deploys_at_once_do_not_mix_and_the_second_may_wait(whole: Trial) -> None:
     release = whole.runs_whole() + 1
     whole.want(release)
@@ -242,6 +247,7 @@ def test_two_deploys_at_once_do_not_mix_and_the_second_may_wait(whole: Trial) ->
     assert whole.runs_whole() == release + 1
 
 
+@TRIAL
 def test_ctrl_c_stops_and_goes_back_and_twice_lets_go(whole: Trial) -> None:
     before, release = next_release(whole)
     whole.want(release)
@@ -265,6 +271,7 @@ def test_ctrl_c_stops_and_goes_back_and_twice_lets_go(whole: Trial) -> None:
     assert whole.runs_whole() in (before, release)
 
 
+@TRIAL
 def test_rollback_by_hand_brings_images_files_and_secrets_back_with_the_registry_down(whole: Trial, lab: Lab) -> None:
     before, release = next_release(whole)
     secret = whole.repo.on_host("docker exec trial-db-1 cat /run/secrets/trial_password")
@@ -293,6 +300,7 @@ def test_rollback_by_hand_brings_images_files_and_secrets_back_with_the_registry
     assert whole.repo.invoke("rollback", "--host", "box", "--to", "nonsense").code == 10
 
 
+@TRIAL
 def test_an_image_of_the_release_before_that_was_pruned_by_hand_is_brought_back_first(whole: Trial) -> None:
     assert whole.deploy(whole.runs_whole() + 1, TAG="2", DB_TAG="2").code == 0
     before, release = next_release(whole)
@@ -304,6 +312,7 @@ def test_an_image_of_the_release_before_that_was_pruned_by_hand_is_brought_back_
     assert whole.runs_whole() == before
 
 
+@TRIAL
 def test_what_somebody_changed_by_hand_is_seen_and_put_right(whole: Trial) -> None:
     release = whole.runs_whole()
     whole.want(release)
@@ -319,6 +328,7 @@ def test_what_somebody_changed_by_hand_is_seen_and_put_right(whole: Trial) -> No
     assert whole.repo.invoke("plan", "--host", "box", "--stack").code == 0
 
 
+@TRIAL
 def test_a_long_farewell_is_waited_for_and_told(whole: Trial) -> None:
     release = whole.runs_whole() + 1
     assert whole.deploy(release, FIXED_MODE="slow-stop:12", FIXED_GRACE="90s").code == 0
@@ -328,6 +338,7 @@ def test_a_long_farewell_is_waited_for_and_told(whole: Trial) -> None:
     assert whole.runs_whole() == release + 1
 
 
+@TRIAL
 def test_a_service_that_is_exclusive_never_runs_in_two_versions(whole: Trial) -> None:
     release = whole.runs_whole() + 1
     whole.repo.change(lambda content: content["stack"].update(exclusive=["web"]))
@@ -350,6 +361,7 @@ def test_a_service_that_is_exclusive_never_runs_in_two_versions(whole: Trial) ->
     assert whole.runs_whole() == release
 
 
+@TRIAL
 def test_one_offs_have_the_releases_environment_and_leave_nothing(whole: Trial) -> None:
     release = whole.runs_whole()
     before = whole.repo.containers()
@@ -360,6 +372,7 @@ def test_one_offs_have_the_releases_environment_and_leave_nothing(whole: Trial) 
     assert whole.repo.containers() == before
 
 
+@TRIAL
 def test_down_asks_for_the_hosts_name_and_keeps_every_volume(whole: Trial) -> None:
     release = whole.runs_whole()
     whole.repo.on_host("docker exec trial-db-1 sh -c 'echo precious >/data/row'")
@@ -392,7 +405,8 @@ def small(lab: Lab, registry: str, tmp_path_factory: pytest.TempPathFactory) -> 
     lab.remove("small")
 
 
-@pytest.mark.parametrize("phase", some("disk", list(LASTING), 3))
+@pytest.mark.some(1)
+@pytest.mark.parametrize("phase", LASTING)
 def test_a_disk_that_fills_up_leaves_one_release_whole(small: Trial, phase: str) -> None:
     before, release = next_release(small)
     most = "$(($(stat --file-system --format '%a * %S' /small) - 8000000))"

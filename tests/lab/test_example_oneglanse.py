@@ -8,7 +8,11 @@ from tests.carried import Carried
 from tests.steps import Repository, until
 from toolkit.lab import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.parametrize("carried", ["oneglanse"], indirect=True, scope="session")]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.some(2, "stacks", "oneglanse"),
+    pytest.mark.parametrize("carried", ["oneglanse"], indirect=True, scope="session"),
+]
 
 WEB = "curl --silent --show-error --max-time 10 http://127.0.0.1:3001"
 

@@ -8,7 +8,11 @@ from tests.carried import Carried
 from tests.steps import Repository, until
 from toolkit.lab import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.parametrize("carried", ["relay"], indirect=True, scope="session")]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.some(2, "stacks", "relay"),
+    pytest.mark.parametrize("carried", ["relay"], indirect=True, scope="session"),
+]
 
 SITE = "curl --silent --show-error --insecure --max-time 10 https://localhost"
 

@@ -8,7 +8,11 @@ import pytest
 from tests.carried import Carried
 from tests.steps import Repository, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.parametrize("carried", ["viraclip"], indirect=True, scope="session")]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.some(2, "stacks", "viraclip"),
+    pytest.mark.parametrize("carried", ["viraclip"], indirect=True, scope="session"),
+]
 
 API = "curl --silent --show-error --max-time 10 http://127.0.0.1:8000"
 

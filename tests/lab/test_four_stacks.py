@@ -4,8 +4,6 @@ The host of an example is the one that its own tests had before, where they ran 
 """
 
 import json
-import os
-import random
 import sys
 import time
 from collections.abc import Iterator
@@ -16,14 +14,13 @@ import pytest
 from tests.carried import A_LONG_WALK, STACKS, Carried, Held, end
 from toolkit.lab import Lab
 
-SEED = int(os.environ.get("TOOLKIT_SEED", time.time()))
 NAMES = ["oneglanse", "relay", "viraclip", "taskflow"]
-# Each takes minutes: two of them by a seed, and all with TOOLKIT_FULL. Their own tests deploy each of them anyway.
-CHOSEN = NAMES if os.environ.get("TOOLKIT_FULL") else random.Random(f"stacks {SEED}").sample(NAMES, 2)
+# Each takes minutes.
+STACK = [pytest.param(name, marks=pytest.mark.some(2, "stacks", name)) for name in NAMES]
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.parametrize("carried", CHOSEN, indirect=True, scope="session"),
+    pytest.mark.parametrize("carried", STACK, indirect=True, scope="session"),
 ]
 
 
@@ -43,7 +40,6 @@ def timed(what: str) -> Iterator[None]:
 
 
 def test_a_stack_comes_back_on_a_bare_host_with_every_row_job_and_file(carried: Carried) -> None:
-    sys.stdout.write(f"TOOLKIT_SEED={SEED}\n")
     with timed("lint"):
         linted(carried)
     with timed("work"):

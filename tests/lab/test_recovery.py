@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 
 from tests.kept import Kept, Writer, kept
+from tests.selection import FULL, SEED
 from tests.steps import Repository, until
 from toolkit.lab import Lab
 from toolkit.lab.services import S3
 
 pytestmark = pytest.mark.lab
+FAULT = pytest.mark.some(3, "faults of a restore")
 
-FULL = bool(os.environ.get("TOOLKIT_FULL"))
-SEED = int(os.environ.get("TOOLKIT_SEED", time.time()))
 MOMENTS = 10 if FULL else 1
 CUTS = ["kill", "reboot"]
 POST = "curl -sk -X POST -H 'content-type: application/json' -d '{\"title\": \"%s\"}' https://127.0.0.1/tasks"
@@ -159,6 +159,7 @@ def test_a_plan_says_what_would_be_replaced_and_changes_nothing(site: Kept) -> N
     assert site.repo.containers() == before
 
 
+@FAULT
 def test_what_cannot_be_opened_or_believed_ends_before_the_host_hears_of_it(site: Kept) -> None:
     journals = site.repo.on_host(f"ls {STATE} 2>/dev/null || true")
     stranger = site.folder / "stranger"
@@ -183,6 +184,7 @@ def test_what_cannot_be_opened_or_believed_ends_before_the_host_hears_of_it(site
     assert site.repo.on_host(f"ls {STATE} 2>/dev/null || true") == journals
 
 
+@FAULT
 def test_a_restore_that_finds_no_room_touches_nothing(site: Kept) -> None:
     before, there = site.repo.containers(), volumes(site)
     site.repo.on_host("mkdir -p /mnt/full && mount -t tmpfs -o size=8k none /mnt/full")
@@ -196,6 +198,7 @@ def test_a_restore_that_finds_no_room_touches_nothing(site: Kept) -> None:
     assert volumes(site) == there
 
 
+@FAULT
 def test_files_come_back_aside_without_touching_the_stack(site: Kept) -> None:
     before = site.repo.containers()
     said = site.repo.done("restore", "--host", "box", "--to", "/srv/other", "--path", "volume/files", "--json")
@@ -206,6 +209,7 @@ def test_files_come_back_aside_without_touching_the_stack(site: Kept) -> None:
     assert site.repo.containers() == before
 
 
+@FAULT
 def test_the_runbook_restores_and_what_was_there_is_kept_undone_and_forgotten(site: Kept) -> None:
     for kind, block in blocks(site, 1):
         run(site, block, CODES[kind])
@@ -234,6 +238,7 @@ def test_the_runbook_restores_and_what_was_there_is_kept_undone_and_forgotten(si
     assert (entry["verb"], entry["result"]) == ("restore", "aside")
 
 
+@FAULT
 def test_a_restore_that_is_killed_while_it_loads_touched_nothing_and_nobody_deploys_meanwhile(site: Kept) -> None:
     there = volumes(site)
     free = "flock --nonblock /run/toolkit/taskflow/lock touch /run/lock-was-free"
@@ -259,7 +264,8 @@ def test_a_restore_that_is_killed_while_it_loads_touched_nothing_and_nobody_depl
     assert site.repo.invoke("status", "--host", "box").code == 0
 
 
-@pytest.mark.parametrize("cut", CUTS if FULL else random.Random(f"cut {SEED}").sample(CUTS, 1))
+@pytest.mark.some(1)
+@pytest.mark.parametrize("cut", CUTS)
 def test_a_restore_that_is_cut_behind_its_swap_puts_the_old_data_back(site: Kept, cut: str) -> None:
     spoil(site)
     there = volumes(site)
@@ -330,7 +336,6 @@ kill -9 "$(sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' /run/toolkit/taskflow/driver
 
 
 def test_a_host_that_is_lost_at_any_moment_comes_back_on_a_bare_one_by_its_runbook(site: Kept, lab: Lab) -> None:
-    sys.stdout.write(f"TOOLKIT_SEED={SEED}\n")
     for moment in range(MOMENTS):
         dice = random.Random(f"{SEED} {moment}")
         # Sequences stand outside of snapshots (pg_dump says where they are, not where they were): after a recovery ids
@@ -368,6 +373,7 @@ def test_a_host_that_is_lost_at_any_moment_comes_back_on_a_bare_one_by_its_runbo
     assert (site.repo.root / "runbook.md").read_text().rstrip("\n") == page.rstrip("\n")
 
 
+@FAULT
 def test_the_runbook_opens_everything_without_the_toolkit(site: Kept) -> None:
     from toolkit.config.load import load
     from toolkit.vault.identity import Keyring

@@ -1,15 +1,14 @@
 """Rolling under load: a service that may roll changes its version, back and forth, and no request fails."""
 
-import os
-
 import pytest
 
+from tests.selection import FULL
 from tests.trial import Load, Trial
 
 pytestmark = pytest.mark.lab
 
 # Twenty are what the promise is about; each takes as long as the copies need to become healthy.
-TIMES = 20 if os.environ.get("TOOLKIT_FULL") else 4
+TIMES = 20 if FULL else 2
 
 
 def test_no_request_fails_through_deploys_and_rollbacks(whole: Trial) -> None:

@@ -13,6 +13,7 @@ from tests.trial import Trial, trial
 from toolkit.lab import Lab
 
 pytestmark = pytest.mark.lab
+HEAL = pytest.mark.some(3, "what a watchdog heals")
 
 RECEIVER = Path(__file__).with_name("receiver.py").read_text()
 CANARY = "hook-canary-0815"
@@ -81,6 +82,7 @@ def test_it_watches_in_little_memory_and_a_second_provision_changes_nothing(watc
     assert watched.repo.done("provision", "--host", "box", "--json").data["changes"] == 0
 
 
+@HEAL
 def test_one_that_was_killed_is_back_and_everybody_knows(watched: Trial) -> None:
     one = healed(watched, "docker kill trial-nginx-1 >/dev/null")
     assert (one["service"], one["kind"], one["did"]) == ("nginx", "dead", ["restarted"])
@@ -92,12 +94,14 @@ def test_one_that_was_killed_is_back_and_everybody_knows(watched: Trial) -> None
     assert (audit["verb"], audit["who"], audit["service"]) == ("heal", "the watchdog", "nginx")
 
 
+@HEAL
 def test_a_hung_one_is_back(watched: Trial) -> None:
     one = healed(watched, "curl --silent --max-time 2 --request POST http://127.0.0.1:8100/hang >/dev/null || :")
     assert (one["service"], one["kind"]) == ("fixed", "hung")
     assert watched.repo.on_host("curl --silent --fail http://127.0.0.1:8100/version").startswith("1 ")
 
 
+@HEAL
 def test_a_leaking_one_is_restarted_before_the_kernel_kills_it(watched: Trial) -> None:
     one = healed(watched, f"curl --silent --request POST http://{address('web')}:8000/leak >/dev/null")
     assert (one["service"], one["kind"]) == ("web", "leaking")
@@ -106,6 +110,7 @@ def test_a_leaking_one_is_restarted_before_the_kernel_kills_it(watched: Trial) -
     assert container["memory"] > container["memory_limit"] * 0.5
 
 
+@HEAL
 def test_one_that_says_it_is_healthy_while_its_port_is_dead_is_back(watched: Trial) -> None:
     one = healed(watched, "pkill --full 'docker-proxy.*-host-port 8081'")
     assert (one["service"], one["kind"]) == ("caddy", "silent")
@@ -113,6 +118,7 @@ def test_one_that_says_it_is_healthy_while_its_port_is_dead_is_back(watched: Tri
     watched.repo.on_host("curl --silent --fail http://127.0.0.1:8081/version")
 
 
+@HEAL
 def test_one_that_was_removed_is_made_anew_as_its_release_has_it(watched: Trial) -> None:
     marks = "docker inspect --format '{{json .Config.Labels}}' trial-fixed-1"
     before = json.loads(watched.repo.on_host(marks))
@@ -125,6 +131,7 @@ def test_one_that_was_removed_is_made_anew_as_its_release_has_it(watched: Trial)
     assert watched.repo.invoke("status", "--host", "box").code == 0
 
 
+@HEAL
 def test_one_that_cannot_be_healed_is_given_up_told_once_and_counts_again_after_a_deploy(watched: Trial) -> None:
     before = len(incidents(watched))
     watched.repo.on_host("docker exec trial-fixed-1 touch /tmp/ill")

@@ -42,7 +42,11 @@ def report(done: "Report", kept: "Kept", *, json: bool) -> None:
     )
     if kept.introduced:
         render.say("this machine's key is new in backups/drill.keys: commit it")
-    render.say(f"the report: {kept.files[-1]}")
+    render.say(f"the report: {_from_here(kept.files[-1])}")
+
+
+def _from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def shape(done: "Report") -> dict[str, object]:
