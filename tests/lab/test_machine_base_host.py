@@ -105,7 +105,7 @@ def test_what_somebody_changed_by_hand_is_seen_and_put_right(guest: Guest) -> No
     ):
         guest.host.run(script(harm))
     seen = {step.name.split()[0] for step in guest.plan().steps}
-    assert seen == {"updates.unattended", "kernel.sysctl", "users.authorized", "sshd.hardened"}
+    assert seen == {"updates.configured", "updates.unattended", "kernel.sysctl", "users.authorized", "sshd.hardened"}
     guest.apply()
     assert guest.plan().changes == 0
 
@@ -148,7 +148,8 @@ def test_what_stands_in_apts_way_is_named(guest: Guest, what: str) -> None:
     guest.host.run(script(breakage))
     before = guest.says(script("dpkg-query --show | sha256sum"))
     with pytest.raises(HostError, match=said) as caught:
-        apply(Facts(guest.host), [apt.begun("sl", "no-such-package" if what == "name" else "sl")], Silent())
+        names = ("sl", "no-such-package") if what == "name" else ("sl",)
+        apply(Facts(guest.host), [apt.begun(*names), apt.ended(*names)], Silent())
     assert caught.value.exit_code == 12
     assert "apt-get install sl" in caught.value.message
     assert guest.says(script("dpkg-query --show | sha256sum")) == before

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.recorded import NO_UNIT
 from toolkit.converge.fake import FakeFacts
 from toolkit.host import File
 from toolkit.machine import apt, files
@@ -43,15 +42,18 @@ def test_apt_is_begun_once_and_waited_for_as_long_as_it_is_at_work(facts) -> Non
     def both() -> list[str]:
         return [change.summary for one in (apt.begun, apt.ended) for change in one("apt", "htop")(facts)]
 
-    facts.tell(apt.AT_WORK, NO_UNIT)
+    facts.tell(apt.WORK, "")
     assert both() == ["begin to install htop", "wait for apt to end"]
-    facts.tell(apt.AT_WORK, NO_UNIT.replace("inactive", "active"))
+    facts.tell(apt.WORK, "working\n")
+    assert both() == ["wait for apt to end"]
+    # What stood in its way is said by trying again.
+    facts.tell(apt.WORK, "failed\n")
     assert both() == ["wait for apt to end"]
     # It has other things to do after the last package is there, and holds its locks.
     facts.tell(apt.INSTALLED, RECORDED + "htop install installed 3\n")
-    assert both() == ["wait for apt to end"]
-    facts.tell(apt.AT_WORK, NO_UNIT)
     assert both() == []
+    facts.tell(apt.WORK, "working\n")
+    assert both() == ["wait for apt to end"]
 
 
 @pytest.mark.parametrize(("version", "wanted"), [("26.1.5*", 0), ("26.1.5+dfsg1-9+b9", 0), ("28.*", 1), ("26", 1)])

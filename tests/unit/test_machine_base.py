@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.recorded import NO_UNIT
 from toolkit.config.models import HostFile, Machine, Updates, User
 from toolkit.converge import Change
 from toolkit.converge.fake import FakeFacts
@@ -191,18 +190,18 @@ def updates_facts(spec: Updates, config: str | None = None) -> FakeFacts:
 
 
 def test_unattended_upgrades_as_asked_are_left_alone() -> None:
-    assert list(updates.unattended(Updates())(updates_facts(Updates()))) == []
+    assert list(updates.configured(Updates())(updates_facts(Updates()))) == []
 
 
 def test_a_reboot_time_is_asked_of_apt() -> None:
-    [change] = updates.unattended(Updates(reboot_at="04:30"))(updates_facts(Updates()))
+    [change] = updates.configured(Updates(reboot_at="04:30"))(updates_facts(Updates()))
     assert b'Unattended-Upgrade::Automatic-Reboot "true";' in change.action.body
     assert b'Unattended-Upgrade::Automatic-Reboot-Time "04:30";' in change.action.body
 
 
 def test_a_later_file_that_overrules_ours_is_seen() -> None:
     dump = 'APT::Periodic::Unattended-Upgrade "0";\nUnattended-Upgrade::Package-Blacklist:: "docker";\n'
-    [change] = updates.unattended(Updates())(updates_facts(Updates(), dump))
+    [change] = updates.configured(Updates())(updates_facts(Updates(), dump))
     assert "APT::Periodic::Unattended-Upgrade" in change.summary
     assert "Package-Blacklist" in change.summary
     assert isinstance(change.action, File)
@@ -229,8 +228,8 @@ def test_the_baseline_comes_in_the_order_in_which_it_can_be_had() -> None:
     user = User(name="deploy", keys=(KEY,), sudo=True)
     assert [name.split()[0] for name in names(Machine(users=(user,)))] == [
         "os.supported", "baseline.packages", "apt.packages", "users.present", "users.authorized", "users.sudo",
-        "sshd.hardened", "kernel.sysctl", "swap.file", "journald.capped", "baseline.arrived", "time.zone",
-        "time.synchronised", "updates.unattended",
+        "sshd.hardened", "kernel.sysctl", "swap.file", "journald.capped", "updates.configured", "baseline.arrived",
+        "time.zone", "time.synchronised", "updates.unattended",
     ]  # fmt: skip
 
 
@@ -248,7 +247,7 @@ def test_all_packages_are_installed_at_once() -> None:
     facts.tell(apt.INSTALLED, "tzdata install installed 1\npython3 install installed 1\nchrony install installed 1\n")
     facts.tell(os.SYSTEM, "debian\n13\ntrixie\nx86_64\nnone\n/usr/bin/python3.13\n")
     facts.tell(docker.APPARMOR, "Y\n")
-    facts.tell(apt.AT_WORK, NO_UNIT)
+    facts.tell(apt.WORK, "")
 
     def installs(**more) -> str:
         [change] = baseline.packages(Machine.model_validate({"packages": ("htop",), **more}))(facts)

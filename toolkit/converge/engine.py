@@ -6,6 +6,7 @@ until nothing is unknown. Having applied an operation it asks again: what still 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from toolkit.converge.changes import Change, Check, Fed, Operation
@@ -90,11 +91,22 @@ def _horizon(eager: Sequence[bool], index: int) -> int:
 
 def _run_all(facts: Facts, changes: Iterable[Change], listener: Listener) -> None:
     try:
-        for change in changes:
-            listener.line(change.summary)
-            perform(facts.host, change, listener)
+        for are_files, group in groupby(changes, lambda change: isinstance(change.action, File)):
+            if are_files:
+                _write(facts.host, tuple(group), listener)
+            else:
+                for change in group:
+                    listener.line(change.summary)
+                    perform(facts.host, change, listener)
     finally:
         facts.forget()
+
+
+def _write(host: Host, changes: Sequence[Change], listener: Listener) -> None:
+    """Send files that stand next to each other together: that is one round trip, however many they are."""
+    for change in changes:
+        listener.line(change.summary)
+    host.send([change.action for change in changes if isinstance(change.action, File)])
 
 
 def perform(host: Host, change: Change, listener: Listener) -> None:

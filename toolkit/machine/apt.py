@@ -13,7 +13,7 @@ from importlib.resources import files as resources
 from typing import Literal
 
 from toolkit.converge import Change, Fact, Facts, operation
-from toolkit.machine import files, systemd
+from toolkit.machine import files
 from toolkit.words.command import Command, command, script
 
 
@@ -37,7 +37,13 @@ list() { dpkg-query --show --showformat '${Package} ${db:Status-Want} ${db:Statu
 found=$(list 2>/dev/null) && printf '%s\\n' "$found" || list
 """
 INSTALLED = Fact("installed packages", script(LIST, called="dpkg-query --show"), parse_installed)
-AT_WORK = systemd.state("toolkit-apt.service")
+
+# What became of the last installation that was only begun.
+BEGUN = """
+if systemctl --quiet is-active toolkit-apt.service; then echo working
+elif [ "$(cat /run/toolkit/apt-begun.code 2>/dev/null || echo 0)" != 0 ]; then echo failed; fi
+"""
+WORK = Fact("apt at work", script(BEGUN), str.strip)
 
 
 @operation
@@ -49,24 +55,20 @@ def packages(facts: Facts, *names: str) -> Iterator[Change]:
 
 @operation
 def begun(facts: Facts, *names: str) -> Iterator[Change]:
-    """Ensure that packages are installed, or that apt is at work on it: see `ended`."""
-    facts.need(INSTALLED, AT_WORK)
+    """Ensure that packages are installed, or that apt has begun with it; `ended` says what stood in its way."""
+    facts.need(INSTALLED, WORK)
     missing = _missing(facts, names)
-    if missing and not _is_at_work(facts):
+    if missing and not facts.get(WORK):
         yield Change(f"begin to install {', '.join(missing)}", install(*missing, how="begin"))
 
 
 @operation
 def ended(facts: Facts, *names: str) -> Iterator[Change]:
     """Ensure that packages are installed and that apt, which had been begun, works on nothing any more."""
-    facts.need(INSTALLED, AT_WORK)
+    facts.need(INSTALLED, WORK)
     missing = _missing(facts, names)
-    if missing or _is_at_work(facts):
+    if missing or facts.get(WORK) == "working":
         yield Change("wait for apt to end", install(*(missing or names)))
-
-
-def _is_at_work(facts: Facts) -> bool:
-    return facts.get(AT_WORK).active in systemd.UP
 
 
 def _missing(facts: Facts, names: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
-# `install` installs the names after it and prints what it waits for. `begin` returns as soon as apt is at work on them;
-# the next to come here waits for that. The last line of standard error says what stands in the way.
+# `install` installs the names after it and prints what it waits for. `begin` returns once the mirrors have answered and apt
+# is at work on them; `install` then waits for that, and tries once more what did not come of it. The last line of standard
+# error says what stands in the way.
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a UCF_FORCE_CONFFOLD=1
 stamp=/run/toolkit/apt-updated
 unit=toolkit-apt.service
@@ -82,18 +83,13 @@ install() {
 
 is_at_work() { systemctl --quiet is-active $unit; }
 
-# A unit of systemd outlives a connection that is cut. What apt refuses, it refuses before it fetches anything.
+# A unit of systemd outlives a connection that is cut.
 begin() {
-  rm -f $begun.out $begun.code
+  rm -f $begun.*
   systemd-run --quiet --collect --unit=$unit --property=KillMode=process --setenv=HOME=/root --setenv=LC_ALL=C.UTF-8 \
     --setenv=DEBIAN_FRONTEND=$DEBIAN_FRONTEND --setenv=NEEDRESTART_MODE=$NEEDRESTART_MODE \
     --setenv=UCF_FORCE_CONFFOLD=$UCF_FORCE_CONFFOLD sh -c 'apt-get "$@" >"$0.out" 2>&1; echo $? >"$0.code"' \
-    $begun $options --no-install-recommends $moved install -- "$@" || return 1
-  while is_at_work; do
-    ! grep -q '^Get:\|^Selecting\|^Preparing\|^Unpacking\|^Setting up' $begun.out 2>/dev/null || return 0
-    sleep 0.1
-  done
-  [ "$(cat $begun.code)" = 0 ]
+    $begun $options --no-install-recommends $moved install -- "$@"
 }
 
 follow() {
@@ -119,6 +115,7 @@ if is_at_work; then
   follow
   ! are_there "$@" || exit 0
 fi
+rm -f $begun.*
 wait_for_lock
 [ -z "$(dpkg --audit)" ] || dpkg --force-confdef --force-confold --configure --pending </dev/null || exit 1
 lists_are_fresh || update

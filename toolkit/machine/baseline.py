@@ -39,6 +39,7 @@ def hardening(host_file: HostFile) -> list[Operation]:
         machine.sysctl is not None and kernel.sysctl(machine.sysctl),
         machine.swap and swap.file(machine.swap.size),
         machine.journald and journald.capped(machine.journald.max_size),
+        machine.updates and updates.configured(machine.updates),
     ]
     return [part for part in parts if part]
 
@@ -49,7 +50,7 @@ def packaged(host_file: HostFile) -> list[Operation]:
     parts = [
         [arrived(machine)],
         machine.time and [time.zone(machine.time.timezone), time.synchronised()],
-        machine.updates and [updates.unattended(machine.updates)],
+        machine.updates and [updates.unattended()],
     ]
     return [wanted for part in parts if part for wanted in part]
 
@@ -67,7 +68,7 @@ def arrived(facts: Facts, machine: Machine) -> Iterator[Change]:
 
 
 def _names(facts: Facts, machine: Machine) -> tuple[str, ...]:
-    facts.need(os.SYSTEM, apt.INSTALLED, apt.AT_WORK, docker.APPARMOR)
+    facts.need(os.SYSTEM, apt.INSTALLED, apt.WORK, docker.APPARMOR)
     installed = facts.get(apt.INSTALLED)
     names = [*NEEDED, *machine.packages]
     if any(user.sudo for user in machine.users):

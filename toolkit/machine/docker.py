@@ -32,6 +32,11 @@ def before_packages(host_file: HostFile) -> list[Operation]:
     return [one_origin(spec), docker_daemon.awaited(spec)] if spec else []
 
 
+def units(host_file: HostFile) -> list[systemd.Wanted]:
+    """Return what is added to Docker's own unit."""
+    return [docker_daemon.CAME_UP] if host_file.machine.docker else []
+
+
 def operations(host_file: HostFile) -> list[Operation]:
     """Return what the host file wants of Docker, in order."""
     spec = host_file.machine.docker
@@ -40,6 +45,7 @@ def operations(host_file: HostFile) -> list[Operation]:
     return [
         one_origin(spec),
         docker_source.repository(spec, host_file.root),
+        systemd.units(*units(host_file)),
         docker_daemon.awaited(spec),
         engine(spec),
         docker_daemon.configured(spec),

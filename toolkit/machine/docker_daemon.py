@@ -14,14 +14,15 @@ from toolkit.config.models import Docker
 from toolkit.converge import Change, Fact, Facts, operation
 from toolkit.converge.changes import difference
 from toolkit.host import File
-from toolkit.machine import files
+from toolkit.machine import files, systemd
 from toolkit.words.command import command, script
 from toolkit.words.errors import HostError
 
 PATH = "/etc/docker/daemon.json"
 DRAFT = f"{PATH}.draft"
-# What was there before, until the daemon has come up with what is there now.
+# What was there before, until the daemon has come up with what is there now: it says so itself.
 BEFORE = f"{PATH}.before"
+CAME_UP = systemd.Wanted("docker.service", f"[Service]\nExecStartPost=-/bin/rm -f {BEFORE}\n", beside="toolkit-daemon")
 NOTHING = "{}\n"
 
 # What dockerd takes over on SIGHUP; everything else needs a restart.

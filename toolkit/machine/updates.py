@@ -73,17 +73,23 @@ CONFIG = Fact("apt's configuration", command("apt-config", "dump"), parse_config
 
 
 @operation
-def unattended(facts: Facts, spec: Updates) -> Iterator[Change]:
-    """Ensure nightly security upgrades without Docker, by the configuration that apt really has."""
+def configured(facts: Facts, spec: Updates) -> Iterator[Change]:
+    """Ensure that apt would upgrade what is to be upgraded, by the configuration that it really has."""
     settings = wanted(spec)
     content = render(settings).encode()
-    facts.need(apt.INSTALLED, CONFIG, files.text(PATH), *(systemd.state(timer) for timer in TIMERS))
-    yield from apt.packages("unattended-upgrades")(facts)
+    facts.need(CONFIG, files.text(PATH))
     changes, found = tuple(files.file(PATH, content)(facts)), facts.get(CONFIG)
     yield from changes
     overruled = [name for name, value in settings.items() if found.get(name, ()) != value]
     if overruled and not changes:
         # Written once more, it will not count any more than before: the run ends there and names the settings.
         yield Change(f"set {', '.join(overruled)} against a file that apt reads later", File(PATH, content))
+
+
+@operation
+def unattended(facts: Facts) -> Iterator[Change]:
+    """Ensure that security upgrades are installed every night."""
+    facts.need(apt.INSTALLED, *(systemd.state(timer) for timer in TIMERS))
+    yield from apt.packages("unattended-upgrades")(facts)
     for timer in TIMERS:
         yield from systemd.service(timer)(facts)

@@ -27,7 +27,7 @@ def operations(host_file: HostFile, builds: agent.Builds) -> Iterator[Operation]
     yield from docker.before_packages(host_file)
     # Before Docker, which waits for it: a secret that is missing is then told as such, not as a Docker that fails.
     # systemd reads the units of others in the same go: each go costs as much as all else they need.
-    others = [*watchdog.units(host_file), *firewall.units(host_file)]
+    others = [*docker.units(host_file), *watchdog.units(host_file), *firewall.units(host_file)]
     yield from agent.operations(builds, docker=host_file.machine.docker is not None, others=others)
     # On a bare machine before Docker: it looks at nothing as long as nothing is deployed.
     yield from watchdog.operations(host_file)
