@@ -1,6 +1,8 @@
 """Moments: which base and which shippings lead to one, and what is said of one that cannot be had."""
 
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -335,6 +337,16 @@ class TestOnTheHost:
         assert sequences(moment.chosen(days.host.repository(), wish)) == sequences(days.choose(150))
 
 
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine of whoever restores, which need not keep the host's time."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
 class TestAsked:
     """What a person writes."""
 
@@ -350,7 +362,7 @@ class TestAsked:
             ("2026-11-28", "2026-11-28T00:00:00Z"),
         ],
     )
-    def test_a_moment_is_read_and_without_a_zone_it_is_utc(self, said: str, meant: str) -> None:
+    def test_a_moment_is_read_and_without_a_zone_it_is_utc(self, said: str, meant: str, elsewhere: None) -> None:
         assert utc(restoring_moment.parse(said, self.CLOCK)) == meant
 
     @pytest.mark.parametrize("said", ["", "yesterday", "03:00", "2026-13-01", "28.11.2026 03:00", "2026-11-28 25:00"])
