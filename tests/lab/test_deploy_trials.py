@@ -19,7 +19,7 @@ from toolkit.lab import Lab
 from toolkit.lab.link import Link
 
 pytestmark = pytest.mark.lab
-TRIAL = pytest.mark.some(6, "trials of a deploy")
+TRIAL = pytest.mark.some(5, "trials of a deploy")
 
 # Without an image to fetch, the pull is over in no time; the last phases nearly so.
 LASTING = tuple(phase for phase in PHASES if phase not in ("pull", "prune"))
