@@ -5,8 +5,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from toolkit.sources import postgres_load
 from toolkit.words.command import script
 
@@ -29,12 +27,11 @@ def test_the_file_holds_what_was_sent_and_is_gone_afterwards(tmp_path: Path) -> 
     assert not kept.exists()
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP])
-def test_nothing_is_left_where_it_is_ended(tmp_path: Path, told: signal.Signals) -> None:
+def test_nothing_is_left_where_it_is_ended(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     process = keeping(kept, "sh", "-c", 'touch "$1.begun"; sleep 0.5', "sh")
     while not (tmp_path / "kept.begun").exists():
         time.sleep(0.01)
-    process.send_signal(told)
+    process.send_signal(signal.SIGTERM)
     assert process.wait() == 143
     assert not kept.exists()
