@@ -262,6 +262,33 @@ def test_a_change_may_be_a_file_whose_secret_shows_nowhere(facts: Facts, tmp_pat
     assert "hunter2" not in f"{outcome!r} {heard.told}"
 
 
+def test_files_that_stand_together_are_sent_together_and_in_their_place(
+    machine: LocalHost, facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[list[str]] = []
+    send = machine.send
+
+    def counting(files: list[File]) -> None:
+        sent.append([Path(file.path).name for file in files])
+        send(files)
+
+    monkeypatch.setattr(machine, "send", counting)
+    heard = Heard()
+
+    @operation
+    def several(facts: Facts) -> Iterator[Change]:
+        if facts.get(content_of(tmp_path / "c")) == ABSENT:
+            yield Change("write a", File(f"{tmp_path}/a", b"1"))
+            yield Change("write b", File(f"{tmp_path}/b", b"2"))
+            yield Change("join them", script('cat "$1/a" "$1/b" >"$1/joined"', str(tmp_path)))
+            yield Change("write c", File(f"{tmp_path}/c", b"3"))
+
+    apply(facts, [several()], heard)
+    assert sent == [["a", "b"], ["c"]]
+    assert (tmp_path / "joined").read_text() == "12"
+    assert [text for kind, text in heard.told if kind == "line"] == ["write a", "write b", "join them", "write c"]
+
+
 def checked(proof: Callable[[Host], None], path: Path) -> Operation:
     @operation
     def guarded(facts: Facts) -> Iterator[Change]:

@@ -68,7 +68,9 @@ class SshProcess:
         return self._channel.recv_exit_status()
 
     def close(self) -> None:
-        self._channel.close()
+        # To close it is to say so to the other side, which may have gone a moment ago.
+        with suppress(paramiko.SSHException, OSError, EOFError):
+            self._channel.close()
 
     def kill(self) -> None:
         self.close()
