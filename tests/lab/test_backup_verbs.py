@@ -255,9 +255,9 @@ def test_what_expires_is_gone_when_its_lock_has_ended_and_is_missed_by_nobody(de
     desk.describe(LEAST)
     desk.run("invoke backup.init --host prod --create --fix")
     for seed in (2, 3, 4):
-        desk.back_up(length=Duration(0), lock_for=Duration(6))
+        desk.back_up(length=Duration(0), lock_for=Duration(20))
         desk.change(seed)
-    unlocked = time.time() + 6
+    unlocked = time.time() + 20
     desk.run('invoke backup.trust --host prod --key "$SIGNING_KEY"')
     desk.run("invoke backup.verify --host prod --keyed")
     locked = json.loads(desk.run("invoke backup.expire --host prod --json"))
