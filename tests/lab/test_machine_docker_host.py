@@ -78,6 +78,9 @@ def test_the_engine_itself_reports_what_was_asked_for(distro_host: tuple[HostFil
     assert (info["LoggingDriver"], info["LiveRestoreEnabled"]) == ("json-file", True)
     assert on(distro_host[0], "docker compose version --short").startswith("2.26")
     assert "docker.io" in on(distro_host[0], "apt-mark showhold")
+    # It came up with its first file at once, and what was to bring it back is gone.
+    assert on(distro_host[0], "ls /etc/docker").split() == ["daemon.json"]
+    assert on(distro_host[0], "systemctl show --value --property=NRestarts docker.service") == "0"
 
 
 def test_after_a_reboot_nothing_is_wanted(lab: Lab, distro_host: tuple[HostFile, Vps]) -> None:

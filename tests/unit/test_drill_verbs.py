@@ -22,6 +22,7 @@ from toolkit.repository import Tree
 from toolkit.repository.layout import pack_key
 from toolkit.store.directory import DirectoryStore
 from toolkit.vault.identity import Keyring
+from toolkit.verbs import drill_shown
 from toolkit.words.report import Silent
 from toolkit.workflows import backups as workflow
 from toolkit.workflows import drill_reports, drills
@@ -111,6 +112,14 @@ def test_level_0_looks_at_every_object_and_needs_no_key(
     body[100] ^= 1
     site.store.overwrite(site.packs[0], bytes(body))
     assert "its bytes are not what its name says" in bad(drill(0, code=1))["every object"]
+
+
+def test_the_report_is_named_from_where_one_stands(site: Site, drill: Drilled) -> None:
+    named = drill.say("drill", "--host", "prod", "--level", "0").rpartition("the report: ")[2].strip()
+    assert named.startswith("backups/reports/prod-")
+    assert (site.root / named).is_file()
+    # From elsewhere only its whole path finds it.
+    assert str(drill_shown._from_here(Path("/srv/elsewhere/report.html"))) == "/srv/elsewhere/report.html"
 
 
 def test_level_1_misses_a_pack_that_is_gone(site: Site, drill: Drilled) -> None:

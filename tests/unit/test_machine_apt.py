@@ -48,7 +48,7 @@ def test_apt_is_begun_once_and_waited_for_as_long_as_it_is_at_work(facts) -> Non
     assert both() == ["wait for apt to end"]
     # What stood in its way is said by trying again.
     facts.tell(apt.WORK, "failed\n")
-    assert both() == ["wait for apt to end"]
+    assert both() == ["try once more to install htop"]
     # It has other things to do after the last package is there, and holds its locks.
     facts.tell(apt.INSTALLED, RECORDED + "htop install installed 3\n")
     assert both() == []

@@ -1,6 +1,7 @@
 """Docker: where it comes from, which version stays, and what the running daemon really does."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -61,14 +62,12 @@ def daemon(
     *,
     unread: bool = False,
     is_there: bool = True,
-    unproven: bool = False,
 ) -> FakeFacts:
     facts = FakeFacts()
     facts.tell(docker_daemon.CONFIGURED, "absent" if present is None else as_file(present))
     facts.tell(docker_daemon.ENGINE, "" if info is None else json.dumps(info))
     facts.tell(docker_daemon.NOT_READ_YET, "newer\n" if unread else "")
     facts.tell(docker_daemon.IS_THERE, "/usr/sbin/dockerd\n" if is_there else "")
-    facts.tell(docker_daemon.UNPROVEN, "/etc/docker/daemon.json.before\n" if unproven else "")
     return facts
 
 
@@ -98,10 +97,15 @@ def test_what_a_docker_that_was_removed_has_left_is_kept() -> None:
 
 
 def test_a_daemon_that_did_not_come_up_with_its_first_file_is_started_under_the_way_back() -> None:
-    [start] = configured(daemon(json.dumps(CONVERGED), unproven=True))
+    [start] = configured(daemon(json.dumps(CONVERGED)))
     assert (start.summary, start.action) == ("start docker", script(docker_daemon.LOAD, "restart"))
-    [forget] = configured(daemon(json.dumps(CONVERGED), INFO, unproven=True))
-    assert forget.action.argv == ("rm", "--", docker_daemon.BEFORE)
+
+
+def test_the_way_back_is_gone_once_the_daemon_is_up() -> None:
+    [unit] = docker.units(HostFile(name="web", root=Path("/"), connection="local", machine=Machine()))
+    assert unit.path == "/etc/systemd/system/docker.service.d/toolkit-daemon.conf"
+    # A failure to remove it must not stop a daemon that runs.
+    assert unit.content == f"[Service]\nExecStartPost=-/bin/rm -f {docker_daemon.BEFORE}\n"
 
 
 def test_logs_are_capped_and_containers_outlive_the_daemon_by_default() -> None:

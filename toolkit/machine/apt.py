@@ -67,7 +67,9 @@ def ended(facts: Facts, *names: str) -> Iterator[Change]:
     """Ensure that packages are installed and that apt, which had been begun, works on nothing any more."""
     facts.need(INSTALLED, WORK)
     missing = _missing(facts, names)
-    if missing or facts.get(WORK) == "working":
+    if facts.get(WORK) == "failed" and missing:
+        yield Change(f"try once more to install {', '.join(missing)}", install(*missing))
+    elif missing or facts.get(WORK) == "working":
         yield Change("wait for apt to end", install(*(missing or names)))
 
 

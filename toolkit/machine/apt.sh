@@ -85,7 +85,7 @@ is_at_work() { systemctl --quiet is-active $unit; }
 
 # A unit of systemd outlives a connection that is cut.
 begin() {
-  rm -f $begun.*
+  : >$begun.out
   systemd-run --quiet --collect --unit=$unit --property=KillMode=process --setenv=HOME=/root --setenv=LC_ALL=C.UTF-8 \
     --setenv=DEBIAN_FRONTEND=$DEBIAN_FRONTEND --setenv=NEEDRESTART_MODE=$NEEDRESTART_MODE \
     --setenv=UCF_FORCE_CONFFOLD=$UCF_FORCE_CONFFOLD sh -c 'apt-get "$@" >"$0.out" 2>&1; echo $? >"$0.code"' \

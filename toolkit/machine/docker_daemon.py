@@ -15,12 +15,12 @@ from toolkit.converge import Change, Fact, Facts, operation
 from toolkit.converge.changes import difference
 from toolkit.host import File
 from toolkit.machine import files, systemd
-from toolkit.words.command import command, script
+from toolkit.words.command import script
 from toolkit.words.errors import HostError
 
 PATH = "/etc/docker/daemon.json"
 DRAFT = f"{PATH}.draft"
-# What was there before, until the daemon has come up with what is there now: it says so itself.
+# What was there before, until the daemon has come up with what is there now: its unit then removes this.
 BEFORE = f"{PATH}.before"
 CAME_UP = systemd.Wanted("docker.service", f"[Service]\nExecStartPost=-/bin/rm -f {BEFORE}\n", beside="toolkit-daemon")
 NOTHING = "{}\n"
@@ -111,7 +111,6 @@ def parse_info(text: str) -> Engine | None:
 
 ENGINE = Fact("docker engine", script(ASK), parse_info)
 CONFIGURED = files.text(PATH)
-UNPROVEN = Fact("unproven daemon.json", script(f"ls {BEFORE} 2>/dev/null || true"), lambda text: bool(text.strip()))
 IS_THERE = Fact("docker's daemon", script("command -v dockerd || true"), lambda text: bool(text.strip()))
 NOT_READ_YET = Fact("daemon.json newer than docker", script(UNREAD), lambda text: bool(text.strip()))
 
@@ -156,7 +155,7 @@ def awaited(facts: Facts, spec: Docker) -> Iterator[Change]:
 @operation
 def configured(facts: Facts, spec: Docker) -> Iterator[Change]:
     """Ensure that the daemon runs with the host file's settings, where there is one: see `awaited`."""
-    facts.need(CONFIGURED, ENGINE, NOT_READ_YET, IS_THERE, UNPROVEN)
+    facts.need(CONFIGURED, ENGINE, NOT_READ_YET, IS_THERE)
     if not facts.get(IS_THERE):
         return
     entry, engine = facts.get(CONFIGURED), facts.get(ENGINE)
@@ -178,8 +177,6 @@ def configured(facts: Facts, spec: Docker) -> Iterator[Change]:
         )
     elif not engine:
         yield Change("start docker", script(LOAD, "restart"))
-    elif facts.get(UNPROVEN):
-        yield Change(f"forget what {PATH} said before, since docker runs", command("rm", "--", BEFORE))
 
 
 def deviations(engine: Engine, settings: Mapping[str, Any]) -> list[str]:
