@@ -13,7 +13,7 @@ import pytest
 
 from tests.recorded import NO_UNIT
 from toolkit.config import load
-from toolkit.converge import changes
+from toolkit.converge import Operation, changes
 from toolkit.converge.engine import perform
 from toolkit.converge.fake import FakeFacts
 from toolkit.host.fake import FakeHost
@@ -226,12 +226,27 @@ def units(docker: bool, *, docker_state: str = ENABLED, there: bool = False) -> 
     for name in (agent.UNIT, agent.SETTLE):
         facts.tell(systemd.state(name), ENABLED if there else NO_UNIT)
     facts.tell(systemd.state("docker.service"), docker_state)
-    wanted = next(
-        one
-        for one in agent.operations(lambda *_: pytest.fail("no build is asked for"), docker=docker)
-        if one.name.startswith("systemd.units")
+    return [change.summary for change in _of_units(docker)(facts)]
+
+
+def _of_units(docker: bool, *others: systemd.Wanted) -> Operation:
+    first, _, units, *_ = agent.operations(
+        lambda *_: pytest.fail("no build is asked for"), docker=docker, others=others
     )
-    return [change.summary for change in wanted(facts)]
+    # The agent is written in it.
+    assert first.name == "apt.packages python3"
+    return units
+
+
+def test_units_of_others_are_read_in_the_same_go_and_ours_are_not_restarted() -> None:
+    facts, other = FakeFacts(), systemd.Wanted("other.service", "[Service]\n")
+    for one in (agent.UNIT, other.unit):
+        facts.tell(files.text(f"/etc/systemd/system/{one}"), "absent\n")
+        facts.tell(systemd.state(one), ENABLED)
+    *_, read = _of_units(False, other)(facts)
+    assert read.summary == f"let systemd read {agent.UNIT}, other.service"
+    # Docker requires the unit of secrets, and would be stopped with it.
+    assert read.action.argv[-2:] == ("restart", "other.service")
 
 
 def test_docker_is_made_to_wait_for_the_secrets() -> None:

@@ -193,6 +193,13 @@ def test_unattended_upgrades_as_asked_are_left_alone() -> None:
     assert list(updates.configured(Updates())(updates_facts(Updates()))) == []
 
 
+def test_what_upgrades_at_night_is_installed() -> None:
+    facts = updates_facts(Updates())
+    assert list(updates.unattended()(facts)) == []
+    facts.tell(apt.INSTALLED, "tzdata install installed 1\n")
+    assert [change.summary for change in updates.unattended()(facts)] == ["install unattended-upgrades"]
+
+
 def test_a_reboot_time_is_asked_of_apt() -> None:
     [change] = updates.configured(Updates(reboot_at="04:30"))(updates_facts(Updates()))
     assert b'Unattended-Upgrade::Automatic-Reboot "true";' in change.action.body
@@ -254,6 +261,7 @@ def test_all_packages_are_installed_at_once() -> None:
         return change.summary.removeprefix("begin to install ca-certificates, python3-venv, htop, ")
 
     assert installs(docker=False, firewall=False) == "unattended-upgrades"
+    assert "sudo" in installs(users=({"name": "deploy", "sudo": True},)).split(", ")
     # A repository has to be set up first, or a version to be chosen: Docker comes later.
     assert installs(docker={"source": "official"}) == "curl, apparmor, gnupg, nftables, unattended-upgrades"
     assert installs(docker={"source": "distro", "suite": "forky"}) == "curl, apparmor, nftables, unattended-upgrades"

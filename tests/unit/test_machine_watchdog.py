@@ -67,6 +67,15 @@ def test_a_watched_host_needs_nothing_and_a_new_agent_or_policy_needs_a_restart(
     assert changes(watchdog.operations(host_file()), facts) == [told]
 
 
+def test_a_bare_host_gets_the_policy_and_the_unit_that_reads_it() -> None:
+    facts = converged()
+    facts.tell(files.text(f"/etc/systemd/system/{watchdog.SERVICE}"), "absent\n")
+    assert changes(watchdog.operations(host_file()), facts) == [
+        f"write /etc/systemd/system/{watchdog.SERVICE}",
+        f"let systemd read {watchdog.SERVICE}",
+    ]
+
+
 def test_a_watchdog_that_is_turned_off_ends() -> None:
     off = watchdog.operations(host_file(watchdog=None))
     assert changes(off, converged()) == [
