@@ -20,6 +20,11 @@ export TOOLKIT_IDENTITY TOOLKIT_DRILL_KEY
 # Who signs a lab's reports is nobody that a team would believe.
 [ -e backups/drill.keys ] || trap 'rm -f backups/drill.keys' EXIT
 
+# Its host was lost and is another one now, with another key: the story begins anew, with nothing of that lab.
+if [ -e backups/lab.head ]; then
+  say "An earlier demo has left its lab, which goes first. Its images stay."
+  run lab.down
+fi
 run lab.up --example "$stack"
 run lab.publish --example "examples/$stack"
 run lab.backups
