@@ -56,6 +56,21 @@ def test_apt_is_begun_once_and_waited_for_as_long_as_it_is_at_work(facts) -> Non
     assert both() == ["wait for apt to end"]
 
 
+def test_what_apt_has_begun_with_is_waited_for_only_as_long_as_it_needs_a_mirror(facts) -> None:
+    def fetched(name: str) -> list[str]:
+        return [change.summary for change in apt.fetched(name)(facts)]
+
+    facts.tell(apt.WORK, "fetching\n")
+    assert fetched("apt") == ["wait for apt to have its files"]
+    # It may be among what is being installed.
+    assert fetched("nftables") == ["install nftables"]
+    assert [change.summary for change in apt.ended("apt")(facts)] == ["wait for apt to end"]
+    assert list(apt.begun("apt", "nftables")(facts)) == []
+    for otherwise in ("working\n", "failed\n", ""):
+        facts.tell(apt.WORK, otherwise)
+        assert fetched("apt") == []
+
+
 @pytest.mark.parametrize(("version", "wanted"), [("26.1.5*", 0), ("26.1.5+dfsg1-9+b9", 0), ("28.*", 1), ("26", 1)])
 def test_a_version_is_compared_as_apt_would(facts, version: str, wanted: int) -> None:
     assert len(list(apt.packages(f"docker.io={version}")(facts))) == wanted

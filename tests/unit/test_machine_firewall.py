@@ -196,7 +196,7 @@ def test_a_firewall_that_is_turned_off_wants_nothing() -> None:
 def test_the_operations_come_in_an_order_that_never_leaves_the_host_unguarded() -> None:
     names = [each.name for each in firewall.operations(host_file())]
     assert names == [
-        "firewall.alone", "apt.packages nftables", "firewall.guarded_rules", "firewall.kept_rules",
+        "firewall.alone", "apt.fetched nftables", "firewall.guarded_rules", "firewall.kept_rules",
         "systemd.units toolkit-firewall.service", "systemd.service toolkit-firewall.service",
     ]  # fmt: skip
 

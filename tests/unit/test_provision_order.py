@@ -38,10 +38,11 @@ def test_docker_finds_its_settings_and_its_secrets_when_it_starts(names: list[st
     assert engine < names.index("docker_daemon.configured")
 
 
-def test_the_firewall_comes_last_but_lets_sshd_move_first(names: list[str]) -> None:
+def test_the_firewall_stands_before_docker_and_lets_sshd_move_first(names: list[str]) -> None:
     assert names.index("firewall.admits") < names.index("sshd.hardened")
-    assert [name.split()[0] for name in names[names.index("firewall.alone") :]] == [
-        "firewall.alone", "apt.packages", "firewall.guarded_rules", "firewall.kept_rules",
+    first = names.index("firewall.alone")
+    assert [name.split()[0] for name in names[first : names.index("baseline.arrived")]] == [
+        "firewall.alone", "apt.fetched", "firewall.guarded_rules", "firewall.kept_rules",
         "systemd.units", "systemd.service",
     ]  # fmt: skip
 

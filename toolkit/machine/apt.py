@@ -40,10 +40,12 @@ INSTALLED = Fact("installed packages", script(LIST, called="dpkg-query --show"),
 
 # What became of the last installation that was only begun.
 BEGUN = """
-if systemctl --quiet is-active toolkit-apt.service; then echo working
+if systemctl --quiet is-active toolkit-apt.service; then
+  grep -q '^Fetched \\|^Preparing to unpack ' /run/toolkit/apt-begun.out && echo working || echo fetching
 elif [ "$(cat /run/toolkit/apt-begun.code 2>/dev/null || echo 0)" != 0 ]; then echo failed; fi
 """
 WORK = Fact("apt at work", script(BEGUN), str.strip)
+AT_WORK = ("fetching", "working")
 
 
 @operation
@@ -63,13 +65,23 @@ def begun(facts: Facts, *names: str) -> Iterator[Change]:
 
 
 @operation
+def fetched(facts: Facts, *names: str) -> Iterator[Change]:
+    """Ensure that packages are installed, and that apt, which had been begun, needs no mirror any more."""
+    facts.need(INSTALLED, WORK)
+    if _missing(facts, names):
+        yield from packages(*names)(facts)
+    elif facts.get(WORK) == "fetching":
+        yield Change("wait for apt to have its files", install(how="fetch"))
+
+
+@operation
 def ended(facts: Facts, *names: str) -> Iterator[Change]:
     """Ensure that packages are installed and that apt, which had been begun, works on nothing any more."""
     facts.need(INSTALLED, WORK)
     missing = _missing(facts, names)
     if facts.get(WORK) == "failed" and missing:
         yield Change(f"try once more to install {', '.join(missing)}", install(*missing))
-    elif missing or facts.get(WORK) == "working":
+    elif missing or facts.get(WORK) in AT_WORK:
         yield Change("wait for apt to end", install(*(missing or names)))
 
 
@@ -84,8 +96,11 @@ def _there(installed: dict[str, Package], wanted: str) -> bool:
     return package is not None and (not version or fnmatch.fnmatchcase(package.version, version))
 
 
-def install(*names: str, how: Literal["install", "begin"] = "install") -> Command:
-    """Return the command that installs packages, or only begins to; `name=version` where a version matters."""
+def install(*names: str, how: Literal["install", "begin", "fetch"] = "install") -> Command:
+    """Return the command that installs packages, or only begins to, or waits until what was begun is fetched.
+
+    `name=version` asks for a version.
+    """
     text = resources("toolkit.machine").joinpath("apt.sh").read_text()
     return script(text, how, *names, called=f"apt-get install {' '.join(names)}")
 

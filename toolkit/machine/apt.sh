@@ -1,10 +1,12 @@
 # `install` installs the names after it and prints what it waits for. `begin` returns once the mirrors have answered and apt
-# is at work on them; `install` then waits for that, and tries once more what did not come of it. The last line of standard
-# error says what stands in the way.
+# is at work on them; `fetch` waits until that has all its files from the mirrors; `install` waits for its end, and tries
+# once more what did not come of it. The last line of standard error says what stands in the way.
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a UCF_FORCE_CONFFOLD=1
 stamp=/run/toolkit/apt-updated
 unit=toolkit-apt.service
 begun=/run/toolkit/apt-begun
+# Not under /run, where many a machine lets nothing be executed.
+beside=/var/lib/toolkit/apt
 patience=600
 options="--quiet --yes --option Dpkg::Use-Pty=0 --option DPkg::Lock::Timeout=$patience --option Acquire::Retries=2
   --option Dpkg::Options::=--force-confdef --option Dpkg::Options::=--force-confold"
@@ -83,19 +85,43 @@ install() {
 
 is_at_work() { systemctl --quiet is-active $unit; }
 
+# Docker comes up while apt goes on with what does not need it: its package asks systemctl for that, and waits for the
+# answer. Whoever needs Docker waits for it.
+lay_beside() {
+  rm -rf $beside
+  mkdir -p $beside
+  cat >$beside/systemctl <<'END'
+#!/bin/sh
+case " $* " in *' start '*docker.service* | *' start '*containerd.service*) set -- --no-block "$@" ;; esac
+exec /usr/bin/systemctl "$@"
+END
+  chmod 755 $beside/systemctl
+}
+
 # A unit of systemd outlives a connection that is cut.
 begin() {
   : >$begun.out
+  lay_beside
   systemd-run --quiet --collect --unit=$unit --property=KillMode=process --setenv=HOME=/root --setenv=LC_ALL=C.UTF-8 \
     --setenv=DEBIAN_FRONTEND=$DEBIAN_FRONTEND --setenv=NEEDRESTART_MODE=$NEEDRESTART_MODE \
-    --setenv=UCF_FORCE_CONFFOLD=$UCF_FORCE_CONFFOLD sh -c 'apt-get "$@" >"$0.out" 2>&1; echo $? >"$0.code"' \
-    $begun $options --no-install-recommends $moved install -- "$@"
+    --setenv=UCF_FORCE_CONFFOLD=$UCF_FORCE_CONFFOLD sh -c '
+      beside=$1; shift; apt-get "$@" >"$0.out" 2>&1; echo $? >"$0.code"; rm -rf "$beside"' $begun $beside \
+    --option DPkg::Path=$beside:/usr/sbin:/usr/bin:/sbin:/bin $options --no-install-recommends $moved install -- "$@"
 }
 
+# What apt says, from where it was last told, and to its end where `$1` is nothing or to the first line that matches.
 follow() {
   pid=$(systemctl show --value --property=MainPID $unit)
-  [ "${pid:-0}" = 0 ] || tail --follow --lines=+1 --sleep-interval=0.1 --pid="$pid" $begun.out
-  while is_at_work; do sleep 0.1; done
+  told=$(cat $begun.told 2>/dev/null || echo 0)
+  [ "${pid:-0}" = 0 ] || tail --follow --lines=+$((told + 1)) --sleep-interval=0.1 --pid="$pid" $begun.out |
+    if [ -n "$1" ]; then sed --unbuffered "/$1/q"; else cat; fi
+}
+
+# Without anything to fetch there is no line that says so.
+fetch() {
+  end='^Fetched \|^Preparing to unpack '
+  grep --quiet "$end" $begun.out || follow "$end"
+  grep --line-number --max-count=1 "$end" $begun.out | cut -d : -f 1 >$begun.told
 }
 
 are_there() {
@@ -110,9 +136,11 @@ install_from_newer_lists() {
   [ -e "$stamp" ] && install "$@"
 }
 
+if [ "$how" = fetch ]; then fetch; exit 0; fi
 wait_for_first_boot
 if is_at_work; then
   follow
+  while is_at_work; do sleep 0.1; done
   ! are_there "$@" || exit 0
 fi
 rm -f $begun.*

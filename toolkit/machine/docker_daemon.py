@@ -42,8 +42,14 @@ REPORTED = {
     "storage-driver": "Driver",
 }
 
-# Without a pid file nobody answers, and asking would start the daemon through its socket.
+# Without a pid file nobody answers, and asking would start the daemon through its socket; but it may be on its way,
+# since its package does not wait for it (apt.sh).
 ASK = """
+for _ in $(seq 600); do
+  [ ! -e /run/docker.pid ] || break
+  [ "$(systemctl show --value --property=ActiveState docker.service)" = activating ] || break
+  sleep 0.1
+done
 [ -e /run/docker.pid ] && command -v curl >/dev/null || exit 0
 exec curl --silent --show-error --max-time 30 --unix-socket /run/docker.sock http://localhost/info
 """

@@ -108,7 +108,8 @@ def operations(host_file: HostFile) -> list[Operation]:
     sshd = host_file.machine.sshd
     return [
         alone(),
-        apt.packages("nftables"),
+        # Rules that are loaded cut off what came in answer to what was asked before there were any.
+        apt.fetched("nftables"),
         guarded_rules(spec, sshd),
         kept_rules(spec, sshd),
         systemd.units(*UNITS),

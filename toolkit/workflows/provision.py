@@ -31,12 +31,12 @@ def operations(host_file: HostFile, builds: agent.Builds) -> Iterator[Operation]
     yield from agent.operations(builds, docker=host_file.machine.docker is not None, others=others)
     # On a bare machine before Docker: it looks at nothing as long as nothing is deployed.
     yield from watchdog.operations(host_file)
+    # Before Docker is there: nothing it publishes can ever be reached that is not open.
+    yield from firewall.operations(host_file)
     yield from baseline.packaged(host_file)
     yield from docker.operations(host_file)
     yield from notify.operations(host_file.name, host_file.notify, cache(Values(host_file).of))
     yield from backup.operations(backing.orders(host_file))
-    # Last: from here on only what the host file opens can be reached, and what apt was fetching would be cut off.
-    yield from firewall.operations(host_file)
 
 
 def builds(host_file: HostFile) -> agent.Builds:
