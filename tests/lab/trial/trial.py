@@ -68,7 +68,7 @@ def serve() -> None:
         threading.Thread(target=server.shutdown).start()
 
     signal.signal(signal.SIGTERM, end)
-    server.serve_forever(poll_interval=0.05)
+    server.serve_forever(poll_interval=0.2)
     server.server_close()
 
 
