@@ -1,73 +1,156 @@
-"""Runs the tests that need the lab in two labs side by side, each with about half of the work.
+"""Runs the tests that need the lab in two labs side by side; each takes a next group of them when it is done with one.
 
-Within a lab it is one test at a time: some take a service away for a while. The tests start their lab themselves and
-end what they started; the second lab is that of a copy of this checkout. Two labs make a busy machine, so what fails
-there is run again alone: it is named as having failed beside the other lab, and how it ends alone is what counts.
-Both halves choose among slow tests by the same seed (tests/selection.py): TOOLKIT_SEED, or the time.
+Within a lab it is one test at a time: some take a service away for a while. The tests start their lab themselves; the
+second lab is that of a copy of this checkout. Two labs make a busy machine, so what fails there is run again alone: it
+is named as having failed beside the other lab, and how it ends alone is what counts. Which of the slow tests run is
+chosen by a seed (tests/selection.py): TOOLKIT_SEED, or the time.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build/second-lab"
 # What a checkout makes for itself, or is its own history.
 LEFT_OUT = (".venv", ".lab", "build", ".git", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache")
-# The first half of the work; what is not named here is in the second. Files that share a host stay together.
-FIRST = ("tests/unit", "tests/lab/test_[a-f]*.py")
+STARTED, KEEP = ".lab/started-by-tests", "TOOLKIT_LAB_KEEP"
+FAILED = ".pytest_cache/v/cache/lastfailed"
+
+# Files that share a host of the lab are one group, and so are the few slow ones that need none.
+TOGETHER = {
+    "trials": ("test_deploy_*", "test_rolling", "test_watchdog"),
+    "stacks": ("test_example_*", "test_four_stacks"),
+    "unit": ("tests/unit/*",),
+}
+# What takes longest is begun with, so that both labs are done at about the same time.
+SLOWEST = (
+    "trials", "test_recovery", "test_restore_parts", "stacks", "test_drill", "test_backup_host", "test_doctor",
+    "test_main_job", "test_lab_services", "test_machine_docker_host", "test_agent_host", "test_lab_hosts",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Half:
-    """Some files of tests in one checkout; `name` begins each line of what they say."""
+class Group:
+    """Tests that run one after the other in one lab, by their ids."""
+
+    name: str
+    tests: Sequence[str]
+
+
+@dataclass
+class Runner:
+    """A checkout with its lab; `name` begins each line of what its tests say, `failed` are the tests that did."""
 
     name: str
     tree: Path
-    files: Sequence[str]
+    failed: list[str] = field(default_factory=list)
 
-    def run(self, *options: str) -> int:
+    def run(self, tests: Sequence[str]) -> int:
+        (self.tree / FAILED).unlink(missing_ok=True)
         # Twice -v: the settings are quiet, and a line for each test is the progress.
-        argv = [".venv/bin/pytest", *self.files, "-vv", "--durations=10", *options]
+        argv = [".venv/bin/pytest", "-vv", "--durations=5", "--durations-min=5", *tests]
         with subprocess.Popen(
-            argv, cwd=self.tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        ) as running:
+            argv, cwd=self.tree, env={**os.environ, KEEP: "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace",
+        ) as running:  # fmt: skip
             assert running.stdout is not None
             for line in running.stdout:
                 _say(f"{self.name}| {line.rstrip()}")
+        if running.returncode:
+            self.failed += self._that_failed(tests)
         return running.returncode
+
+    def _that_failed(self, tests: Sequence[str]) -> list[str]:
+        path = self.tree / FAILED
+        named = json.loads(path.read_text()) if path.exists() else {}
+        # A run that ended before its tests did names none of them.
+        return [test for test in tests if test in named] or list(tests)
+
+    def end(self) -> None:
+        """Take the lab down, where the tests brought it up."""
+        if (self.tree / STARTED).exists() and not os.environ.get(KEEP):
+            subprocess.run([".venv/bin/invoke", "lab.down"], cwd=self.tree, check=False)
 
 
 def main(options: Sequence[str]) -> int:
-    _lay_copy()
     os.environ.setdefault("TOOLKIT_SEED", str(int(time.time())))
-    first = [path for pattern in FIRST for path in sorted(ROOT.glob(pattern))]
-    second = [path for path in sorted(ROOT.glob("tests/*/test_*.py")) if not {path, path.parent} & set(first)]
-    halves = [Half("1", ROOT, _names(first)), Half("2", COPY, _names(second))]
-    with ThreadPoolExecutor(2) as pool:
-        codes = list(pool.map(lambda half: half.run(*options), halves))
-    worst = 0
-    for half, code in zip(halves, codes, strict=True):
-        if code:
-            _say(f"→ half {half.name} ended with {code} beside the other lab; what failed is run again alone")
-            again = half.run("--last-failed", "--last-failed-no-failures=none", *options)
-            _say(
-                f"→ half {half.name} alone: "
-                + (f"still failing ({again})" if again else "passed; see above what did not")
-            )
-            worst = worst or again
+    found = groups(_chosen(options))
+    _lay_copy()
+    runners = [Runner("1", ROOT), Runner("2", COPY)]
+    try:
+        _share_out(found, runners)
+        codes = [_once_more(runner) for runner in runners if runner.failed]
+    finally:
+        for runner in runners:
+            runner.end()
     shutil.rmtree(COPY)
-    return worst
+    return max(codes, default=0)
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    return [str(path.relative_to(ROOT)) for path in paths]
+def groups(tests: Iterable[str]) -> list[Group]:
+    """Return the tests in groups, by their ids, what takes longest first."""
+    found: dict[str, list[str]] = {}
+    for test in tests:
+        found.setdefault(_group(test.partition("::")[0]), []).append(test)
+    names = sorted(found, key=lambda name: SLOWEST.index(name) if name in SLOWEST else len(SLOWEST))
+    return [Group(name, found[name]) for name in names]
+
+
+def _group(path: str) -> str:
+    for name, patterns in TOGETHER.items():
+        if any(fnmatch(path, one) or fnmatch(Path(path).stem, one) for one in patterns):
+            return name
+    return Path(path).stem
+
+
+def _chosen(options: Sequence[str]) -> list[str]:
+    """Return the ids of the tests that run. All are looked at together: a family may be in several files."""
+    asked = subprocess.run(
+        [".venv/bin/pytest", "--collect-only", *options], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if asked.returncode:
+        sys.exit(asked.stdout)
+    return [line for line in asked.stdout.splitlines() if line.startswith("tests/") and "::" in line]
+
+
+def _share_out(found: Sequence[Group], runners: Sequence[Runner]) -> None:
+    """Run all groups, each in the lab that is the next to have nothing to do."""
+    _say(f"TOOLKIT_SEED={os.environ['TOOLKIT_SEED']}: {sum(len(one.tests) for one in found)} tests")
+    waiting = deque(enumerate(found, 1))
+
+    def work(runner: Runner) -> None:
+        while True:
+            try:
+                number, group = waiting.popleft()
+            except IndexError:
+                return
+            _say(f"→ lab {runner.name}: {group.name}, group {number} of {len(found)}, {len(group.tests)} tests")
+            runner.run(group.tests)
+
+    with ThreadPoolExecutor(len(runners)) as pool:
+        try:
+            list(pool.map(work, runners))
+        finally:
+            # Whoever interrupts this has ended what ran; nothing more is to be begun.
+            waiting.clear()
+
+
+def _once_more(runner: Runner) -> int:
+    failed, runner.failed = runner.failed, []
+    _say(f"→ lab {runner.name}: failed beside the other lab, and run again alone: {', '.join(failed)}")
+    code = runner.run(failed)
+    _say(f"→ lab {runner.name} alone: " + (f"still failing ({code})" if code else "passed; see above what did not"))
+    return code
 
 
 def _lay_copy() -> None:

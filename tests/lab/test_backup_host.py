@@ -26,7 +26,7 @@ from toolkit.vault.identity import Keyring
 from toolkit.workflows.backups import Backups
 
 pytestmark = pytest.mark.lab
-FAULT = pytest.mark.some(4, "faults of backups on a host")
+FAULT = pytest.mark.some(2, "faults of backups on a host")
 
 ROOT = Path(__file__).parents[2]
 OPERATOR, HOST = "arn:aws:iam:::user/operator", "arn:aws:iam:::user/host"

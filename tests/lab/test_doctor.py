@@ -316,7 +316,7 @@ def test_a_healthy_host_has_nothing_but_what_it_lacks(repo: Repository) -> None:
     repo.on_host(f"{UNSCHEDULED} {METRICS}/drill.prom")
 
 
-@pytest.mark.some(12)
+@pytest.mark.some(5)
 @pytest.mark.parametrize("case", [*MATRIX, *TROUBLES, *MACHINE], ids=lambda case: case.rule)
 def test_what_is_broken_is_named_first(repo: Repository, case: Case) -> None:
     with broken(repo, case):

@@ -29,6 +29,8 @@ from toolkit.workflows.backups import Backups
 pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
+# Each runs a drill or two.
+FAULT = pytest.mark.some(1, "faults of a drill")
 PAGE = (ROOT / "docs/drill.md").read_text()
 LEFT = """
 docker ps --all --quiet --filter label=toolkit.drill
@@ -140,6 +142,7 @@ def test_every_file_comes_back_here_and_a_missing_pack_fails(site: Drilled) -> N
     assert site.report("--on", "local", "--level", "0")["verdict"] == "passed"
 
 
+@FAULT
 def test_a_count_that_differs_and_a_query_that_fails_are_told_apart(site: Drilled) -> None:
     """A second snapshot is signed with counts that its data does not have, as a dump that lost a row would."""
     site.repo.done("backup", "--host", "box")
@@ -171,6 +174,7 @@ def _one_more(facts: Any) -> dict[str, Any]:
     return {**facts, **({"counts": counts} if counts else {})}
 
 
+@FAULT
 def test_a_killed_drill_is_cleaned_up_after(site: Drilled) -> None:
     """Killed by the machine, it can do nothing itself; cut off by us, it takes its sandbox away."""
     child = site.repo.start(*documented("drill --host prod"), "--snapshot", "1")

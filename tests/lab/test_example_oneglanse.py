@@ -10,7 +10,7 @@ from toolkit.lab import Lab
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.some(2, "stacks", "oneglanse"),
+    pytest.mark.some(1, "stacks", "oneglanse"),
     pytest.mark.parametrize("carried", ["oneglanse"], indirect=True, scope="session"),
 ]
 

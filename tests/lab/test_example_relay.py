@@ -10,7 +10,7 @@ from toolkit.lab import Lab
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.some(2, "stacks", "relay"),
+    pytest.mark.some(1, "stacks", "relay"),
     pytest.mark.parametrize("carried", ["relay"], indirect=True, scope="session"),
 ]
 

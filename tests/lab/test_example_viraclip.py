@@ -10,7 +10,7 @@ from tests.steps import Repository, until
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.some(2, "stacks", "viraclip"),
+    pytest.mark.some(1, "stacks", "viraclip"),
     pytest.mark.parametrize("carried", ["viraclip"], indirect=True, scope="session"),
 ]
 

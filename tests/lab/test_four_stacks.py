@@ -16,7 +16,7 @@ from toolkit.lab import Lab
 
 NAMES = ["oneglanse", "relay", "viraclip", "taskflow"]
 # Each takes minutes.
-STACK = [pytest.param(name, marks=pytest.mark.some(2, "stacks", name)) for name in NAMES]
+STACK = [pytest.param(name, marks=pytest.mark.some(1, "stacks", name)) for name in NAMES]
 
 pytestmark = [
     pytest.mark.lab,

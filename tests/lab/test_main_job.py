@@ -12,13 +12,15 @@ from toolkit.lab import Lab
 from toolkit.lab.images import publish
 
 pytestmark = pytest.mark.lab
-# What does not depend on the system is looked at on one of them.
-ON_ONE = pytest.mark.some(1)
+# Each system takes minutes.
+SYSTEMS = [
+    pytest.param(name, marks=pytest.mark.some(1, "systems of the main job", name)) for name in ("debian13", "debian12")
+]
 
 HOSTILE = 'it\'s "quoted" $HOME `id` \\n # no comment {{x}}'
 
 
-@pytest.fixture(scope="module", params=["debian13", "debian12"])
+@pytest.fixture(scope="module", params=SYSTEMS)
 def repo(
     request: pytest.FixtureRequest, lab: Lab, registry: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Repository]:
@@ -73,7 +75,6 @@ def test_every_service_is_healthy(repo: Repository) -> None:
     assert len(repo.containers()) == 6
 
 
-@ON_ONE
 def test_the_stack_does_real_work(repo: Repository) -> None:
     post = "curl -sk -X POST -H 'content-type: application/json' -d '{\"title\": \"from the test\"}' https://127.0.0.1/tasks"
     made = json.loads(repo.on_host(post))
@@ -89,7 +90,6 @@ def test_a_second_deploy_touches_no_container_and_needs_one_connection(repo: Rep
     assert repo.containers() == before
 
 
-@ON_ONE
 def test_a_changed_mounted_file_recreates_exactly_its_service(repo: Repository) -> None:
     before = repo.containers()
     config = repo.stack / "proxy/taskflow.conf"
@@ -100,7 +100,6 @@ def test_a_changed_mounted_file_recreates_exactly_its_service(repo: Repository) 
     assert {name for name in after if after[name] != before.get(name)} == {"taskflow-proxy-1"}
 
 
-@ON_ONE
 def test_a_changed_variable_reaches_the_service_with_its_exact_value(repo: Repository) -> None:
     compose = repo.stack / "compose.yaml"
     compose.write_text(compose.read_text().replace("      LOG_LEVEL:", "      EXTRA: ${EXTRA:-}\n      LOG_LEVEL:", 1))
@@ -110,7 +109,6 @@ def test_a_changed_variable_reaches_the_service_with_its_exact_value(repo: Repos
     assert f"EXTRA={HOSTILE}" in environment
 
 
-@ON_ONE
 def test_passwords_and_tokens_are_on_no_disk_of_the_host(repo: Repository, lab: Lab) -> None:
     for name in ("ghcr-token", "postgres-password", "redis-password"):
         value = lab.home.secret(name).reveal().decode()
@@ -122,7 +120,6 @@ def test_passwords_and_tokens_are_on_no_disk_of_the_host(repo: Repository, lab: 
     assert repo.on_host("ls -A /run/toolkit/registry 2>/dev/null || true") == ""
 
 
-@ON_ONE
 def test_logs_and_exec_reach_the_containers(repo: Repository) -> None:
     assert repo.done("logs", "--host", "box", "--service", "db", "--lines", "5").out
     assert repo.done("exec", "--host", "box", "--service", "db", "--", "printf", "%s", "a b").out == "a b"
@@ -130,7 +127,6 @@ def test_logs_and_exec_reach_the_containers(repo: Repository) -> None:
     assert repo.invoke("exec", "--host", "box", "--service", "nothing", "--", "true").code == 10
 
 
-@ON_ONE
 def test_two_deploys_at_once_do_not_mix(repo: Repository) -> None:
     conf = repo.stack / "proxy/taskflow.conf"
     conf.write_text(conf.read_text() + "\n# and again\n")
@@ -144,7 +140,6 @@ def test_two_deploys_at_once_do_not_mix(repo: Repository) -> None:
     assert "nothing to do" in again.out, (again, outcomes)
 
 
-@ON_ONE
 def test_a_stranger_reaches_only_what_is_open_also_after_a_restart_and_a_reboot(repo: Repository, lab: Lab) -> None:
     lab.host("stranger")
     assert "3000" in repo.on_host("docker port taskflow-api-1")

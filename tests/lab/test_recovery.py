@@ -23,7 +23,7 @@ from toolkit.lab import Lab
 from toolkit.lab.services import S3
 
 pytestmark = pytest.mark.lab
-FAULT = pytest.mark.some(3, "faults of a restore")
+FAULT = pytest.mark.some(2, "faults of a restore")
 
 MOMENTS = 10 if FULL else 1
 CUTS = ["kill", "reboot"]

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.lab
 STATE = "/var/lib/toolkit/backup"
 FILES = "/var/lib/docker/volumes/taskflow_files/_data"
 NUMBERS = "SELECT n FROM numbers ORDER BY n"
+# Each takes minutes: a base has to be taken, and log shipped.
+MOMENT = pytest.mark.some(1, "moments of a database")
 NOW = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\\\"T\\\"HH24:MI:SS.US\\\"Z\\\"')"
 
 
@@ -150,6 +152,7 @@ def test_a_path_that_cannot_be_put_back_changes_nothing(site: Kept, path: str, c
     assert site.repo.containers() == before
 
 
+@MOMENT
 def test_a_database_comes_back_as_it_was_between_two_rows_and_undo_brings_the_rest_back(site: Kept) -> None:
     write(site, 1, 2, 3)
     between = now(site)
@@ -193,6 +196,7 @@ def test_a_database_comes_back_as_it_was_between_two_rows_and_undo_brings_the_re
     assert numbers(site) == [1, 2, 3, 4, 5, 6]
 
 
+@MOMENT
 def test_a_database_that_was_restored_has_moments_of_its_own(site: Kept) -> None:
     # A restore before this one began another life, whose base may not have been taken yet.
     ship(site)
@@ -216,6 +220,7 @@ def test_a_database_that_was_restored_has_moments_of_its_own(site: Kept) -> None
     assert timeline(site) > lived > 1
 
 
+@MOMENT
 def test_a_moment_that_cannot_be_reached_is_refused_with_the_nearest_that_can(site: Kept) -> None:
     ship(site)
     reached = now(site)

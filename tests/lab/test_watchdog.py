@@ -13,7 +13,7 @@ from tests.trial import Trial, trial
 from toolkit.lab import Lab
 
 pytestmark = pytest.mark.lab
-HEAL = pytest.mark.some(3, "what a watchdog heals")
+HEAL = pytest.mark.some(2, "what a watchdog heals")
 
 RECEIVER = Path(__file__).with_name("receiver.py").read_text()
 CANARY = "hook-canary-0815"

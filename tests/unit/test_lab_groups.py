@@ -1,0 +1,49 @@
+"""How the tests that need the lab are shared out: each file is in one group, and what is named exists."""
+
+import importlib.util
+from fnmatch import fnmatch
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = [f"tests/lab/{path.name}" for path in sorted((ROOT / "tests/lab").glob("test_*.py"))]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("lab_tests", ROOT / "scripts/lab_tests.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_test_is_in_one_group_with_those_that_share_its_host(script: ModuleType) -> None:
+    tests = [f"{path}::test_{kind}" for path in FILES for kind in ("one", "Two::test_three")]
+    made = script.groups([*tests, "tests/unit/test_plan.py::test_long"])
+    assert sorted(test for group in made for test in group.tests) == sorted(
+        [*tests, "tests/unit/test_plan.py::test_long"]
+    )
+    by_name = {group.name: {test.partition("::")[0] for test in group.tests} for group in made}
+    assert len(by_name) == len(made)
+    users = {
+        path for path in FILES if any(word in (ROOT / path).read_text() for word in ("trials: Trial", "whole: Trial"))
+    }
+    assert users
+    assert by_name["trials"] >= users
+    assert by_name["stacks"] == {path for path in FILES if "carried: Carried" in (ROOT / path).read_text()}
+    assert by_name["unit"] == {"tests/unit/test_plan.py"}
+
+
+def test_what_takes_longest_is_begun_with(script: ModuleType) -> None:
+    names = [group.name for group in script.groups(f"{path}::test_one" for path in FILES)]
+    assert tuple(names[: len(script.SLOWEST)]) == script.SLOWEST
+
+
+def test_every_pattern_has_files(script: ModuleType) -> None:
+    for patterns in script.TOGETHER.values():
+        for one in patterns:
+            stems = [path.stem for path in ROOT.glob("tests/*/test_*.py")]
+            assert one == "tests/unit/*" or any(fnmatch(stem, one) for stem in stems), one
