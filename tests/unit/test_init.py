@@ -136,6 +136,7 @@ def test_a_policy_is_given_where_there_is_none_of_somebody_elses(policy: str | N
     assert store.bucket.now.policy == policy
     assert prepared(store, fix=True).changed == ["gave the bucket its policy"]
     assert json.loads(store.bucket.now.policy) == json.loads(OURS)
+    assert prepared(store).placed
 
 
 @pytest.mark.parametrize("policy", [THEIRS, "{}", '{"Statement": [{"Effect": "Allow"}]}', "no policy"])
@@ -144,6 +145,7 @@ def test_a_policy_that_somebody_wrote_is_never_replaced(policy: str) -> None:
     ready = prepared(store, fix=True)
     assert (store.bucket.now.policy, ready.changed) == (policy, [])
     assert ready.checks[-1].note.startswith("not the one below")
+    assert not ready.placed
 
 
 def test_a_policy_for_the_hosts_own_user_is_only_printed() -> None:
@@ -152,6 +154,7 @@ def test_a_policy_for_the_hosts_own_user_is_only_printed() -> None:
     assert store.bucket.now.policy is None
     assert ready.policy == host_policy("backups", "site", "web", principal=None)
     assert ready.good
+    assert not ready.placed
     assert "to the host's own user" in ready.checks[-1].note
 
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from toolkit.repository.policy import Policy, as_json, bucket_policy, host_policy, is_ours
 from toolkit.store import AdminStore
-from toolkit.store.protocol import Bucket, BucketStore
+from toolkit.store.protocol import Bucket, BucketFacts, BucketStore
 from toolkit.words.errors import Missing
 from toolkit.words.report import Table
 
@@ -47,12 +47,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Readiness:
-    """What init found, wrote and set. `policy` is what the server should have; None where a store has no policies."""
+    """What init found, wrote and set.
+
+    `policy` is what the server should have, None where a store has no policies; it is `placed` where the bucket has it.
+    """
 
     checks: Sequence[Check]
     written: Sequence[str]
     policy: Policy | None
     changed: Sequence[str] = ()
+    placed: bool = False
 
     @property
     def good(self) -> bool:
@@ -98,7 +102,9 @@ def init(store: AdminStore, wishes: Wishes) -> Readiness:
     policy = _policy(store.bucket, wishes)
     if wishes.fix:
         changed += _fix(store.bucket, policy if wishes.for_bucket else None)
-    return Readiness(_checks(store.bucket, wishes, policy), written, policy, changed)
+    facts = store.bucket.facts()
+    placed = wishes.for_bucket and _same(facts.policy, policy)
+    return Readiness(_checks(facts, wishes, policy), written, policy, changed, placed)
 
 
 def _policy(bucket: Bucket, wishes: Wishes) -> Policy:
@@ -164,8 +170,7 @@ def _unwrapped(value: object) -> object:
     return value
 
 
-def _checks(bucket: Bucket, wishes: Wishes, policy: Policy) -> list[Check]:
-    facts = bucket.facts()
+def _checks(facts: BucketFacts, wishes: Wishes, policy: Policy) -> list[Check]:
     locks = _UNLOCKABLE if wishes.lock_days and not facts.lockable else _LOCKABLE[facts.lockable]
     return [
         # Versions make up for it: what was laid over is still there, and readers look for it.

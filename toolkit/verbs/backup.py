@@ -48,7 +48,7 @@ def _code(heard: "Heard") -> int:
     }
 )
 def init(_: Context, host: str = "", create: bool = False, fix: bool = False, json: bool = False) -> int:
-    """Make a store ready, and print the least policy for its hosts. Exit code 1 while a bucket is not sound."""
+    """Make a store ready, and print the least policy for its hosts if it lacks that. Exit code 1: not sound yet."""
     from toolkit.workflows import backups_bucket as workflow
 
     ready = workflow.prepare(_backups(host), create=create, fix=fix)

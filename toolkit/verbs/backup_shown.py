@@ -43,7 +43,7 @@ def readiness(ready: "Readiness", *, json: bool) -> None:
     render.table(ready.table())
     for text in (*ready.changed, *(f"wrote {name}" for name in ready.written)):
         render.say(f"- {text}")
-    if ready.policy:
+    if ready.policy and not ready.placed:
         render.say(f"\nthe policy that the server should have:\n\n{as_json(ready.policy)}")
 
 
