@@ -34,8 +34,9 @@ TOGETHER = {
 }
 # What takes longest is begun with, so that both labs are done at about the same time.
 SLOWEST = (
-    "trials", "test_recovery", "test_restore_parts", "stacks", "test_drill", "test_backup_host", "test_doctor",
-    "test_main_job", "test_lab_services", "test_machine_docker_host", "test_agent_host", "test_lab_hosts",
+    "trials", "test_recovery", "test_restore_parts", "stacks", "test_drill", "test_backup_host", "test_secrets_files",
+    "test_doctor", "test_main_job", "test_lab_services", "test_machine_docker_host", "test_machine_base_host",
+    "test_machine_firewall_host", "test_source_clickhouse", "test_lab_hosts",
 )  # fmt: skip
 
 
