@@ -18,10 +18,11 @@ Content = dict[str, Any]
 def state(trial: Trial) -> tuple[dict[str, str], str]:
     """Return what must not change when a deploy is refused: containers, releases, and files of ours in memory.
 
-    But for those in which the watchdog says every few seconds what it sees.
+    But for those of the watchdog: what it sees every few seconds, and the lock by which it looks for a restore.
     """
     return trial.repo.containers(), trial.repo.on_host(
-        "ls -A /opt/trial/releases; readlink /opt/trial/current; ls -AR /run/toolkit /run/secrets | grep -v watchdog"
+        "ls -A /opt/trial/releases; readlink /opt/trial/current; "
+        "ls -AR /run/toolkit /run/secrets | grep -v -e watchdog -e '^restore$'"
     )
 
 
