@@ -90,12 +90,12 @@ is_at_work() { systemctl --quiet is-active $unit; }
 lay_beside() {
   rm -rf $beside
   mkdir -p $beside
-  cat >$beside/systemctl <<'END'
+  # On a full disk it is not whole: then it may not be run, and the real one is found.
+  cat >$beside/systemctl <<'END' && chmod 755 $beside/systemctl
 #!/bin/sh
 case " $* " in *' start '*docker.service* | *' start '*containerd.service*) set -- --no-block "$@" ;; esac
 exec /usr/bin/systemctl "$@"
 END
-  chmod 755 $beside/systemctl
 }
 
 # A unit of systemd outlives a connection that is cut.
