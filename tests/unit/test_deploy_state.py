@@ -101,6 +101,14 @@ def test_a_mark_that_cannot_be_read_is_not_guessed_at(place: Place, text: str) -
         transaction.read(place)
 
 
+def test_who_asks_for_a_lock_leaves_none(place: Place) -> None:
+    place.prepare()
+    assert (place.busy(), place.is_restoring()) == (False, False)
+    assert list(place.run.iterdir()) == []
+    with place.restoring():
+        assert place.is_restoring()
+
+
 def test_only_one_holds_the_lock_and_it_ends_with_its_holder(place: Place) -> None:
     with place.locked():
         assert place.busy()

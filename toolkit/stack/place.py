@@ -3,8 +3,8 @@
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,16 +102,18 @@ class Place:
 
     def busy(self) -> bool:
         """Whether somebody holds the lock now."""
-        return self._is_held(self.locked)
+        return self._is_held("lock")
 
     def is_restoring(self) -> bool:
         """Whether somebody puts data back now."""
-        return self._is_held(self.restoring)
+        return self._is_held("restore")
 
-    @staticmethod
-    def _is_held(hold: Callable[[], AbstractContextManager[None]]) -> bool:
+    def _is_held(self, name: str) -> bool:
+        # To take a lock makes it: one that is not there is held by nobody, and whoever asks leaves nothing.
+        if not (self.run / name).exists():
+            return False
         try:
-            with hold():
+            with self._held(name, ""):
                 return False
         except Locked:
             return True

@@ -18,10 +18,9 @@ def deploys(place: Place) -> dict[str, Any]:
     """Return the current release, who is at work or on hold, what was left half-way, and how deploys ended."""
     held = hold.read(place, time.time())
     found: dict[str, Any] = {"current": place.current_name(), "hold": asdict(held) if held else None}
-    # Asking for a lock makes it: a host without one is left as it is.
     found |= {
-        "busy": (place.run / "lock").exists() and place.busy(),
-        "restoring": (place.run / "restore").exists() and place.is_restoring(),
+        "busy": place.busy(),
+        "restoring": place.is_restoring(),
         "driver": _json(place.driver),
     }
     try:
