@@ -10,6 +10,7 @@ from toolkit.repository.policy import Policy, as_json, bucket_policy, host_polic
 from toolkit.store import MemoryStore
 from toolkit.store.directory import DirectoryStore
 from toolkit.store.protocol import BucketFacts
+from toolkit.verbs import backup_shown
 
 ROOT = Path(__file__).parents[2]
 HOST, OWNER = "arn:aws:iam:::user/web", "arn:aws:iam:::user/operator"
@@ -224,3 +225,15 @@ class TestPolicy:
         policy = prepared(BucketInMemory()).policy
         assert json.loads(as_json(policy)) == policy
         assert {"AddHost0", "Owner"} <= set(statements(policy))
+
+
+def test_the_policy_is_shown_until_the_bucket_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    store = BucketInMemory(replace(SOUND, policy=None))
+    backup_shown.readiness(prepared(store), json=False)
+    assert '"Statement"' in capsys.readouterr().out
+    backup_shown.readiness(prepared(store, fix=True), json=False)
+    said = capsys.readouterr().out
+    assert "gave the bucket its policy" in said
+    assert '"Statement"' not in said
+    backup_shown.readiness(prepared(store), json=True)
+    assert json.loads(capsys.readouterr().out)["policy"]["Statement"]

@@ -1,6 +1,7 @@
 """How the tests that need the lab are shared out: each file is in one group, and what is named exists."""
 
 import importlib.util
+import json
 from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
@@ -47,3 +48,21 @@ def test_every_pattern_has_files(script: ModuleType) -> None:
         for one in patterns:
             stems = [path.stem for path in ROOT.glob("tests/*/test_*.py")]
             assert one == "tests/unit/*" or any(fnmatch(stem, one) for stem in stems), one
+
+
+@pytest.mark.parametrize(("named", "again"), [({"b": True}, ["b"]), ({}, ["a", "b"]), (None, ["a", "b"])])
+def test_what_failed_is_known_by_its_id_and_all_where_none_is_named(
+    script: ModuleType, tmp_path: Path, named: dict[str, bool] | None, again: list[str]
+) -> None:
+    pytest_of_its_own = tmp_path / ".venv/bin/pytest"
+    pytest_of_its_own.parent.mkdir(parents=True)
+    told = tmp_path / script.FAILED
+    told.parent.mkdir(parents=True)
+    # What an earlier group left is not this one's.
+    told.write_text('{"a": true}')
+    write = "" if named is None else f"echo '{json.dumps(named)}' >{script.FAILED}; "
+    pytest_of_its_own.write_text(f"#!/bin/sh\n{write}exit 1\n")
+    pytest_of_its_own.chmod(0o755)
+    runner = script.Runner("1", tmp_path)
+    assert runner.run(["a", "b"]) == 1
+    assert runner.failed == again
