@@ -18,7 +18,8 @@ from toolkit.workflows.attempt import Values
 def operations(host_file: HostFile, builds: agent.Builds) -> Iterator[Operation]:
     """Yield everything a host file asks of its machine, in the order in which it is applied.
 
-    apt is at work from the foundation to the packages: what is between them needs nothing that is only being installed.
+    apt is at work from the foundation to the packages: what is between them needs nothing that is only being installed,
+    but for the firewall where `nft` is missing, which then waits for it.
     """
     yield from baseline.foundation(host_file)
     # Before sshd may move: its second login has to get through rules that stand from an earlier run.
@@ -31,7 +32,7 @@ def operations(host_file: HostFile, builds: agent.Builds) -> Iterator[Operation]
     yield from agent.operations(builds, docker=host_file.machine.docker is not None, others=others)
     # On a bare machine before Docker: it looks at nothing as long as nothing is deployed.
     yield from watchdog.operations(host_file)
-    # Before Docker is there: nothing it publishes can ever be reached that is not open.
+    # Before Docker is provisioned: nothing it publishes can ever be reached that is not open.
     yield from firewall.operations(host_file)
     yield from baseline.packaged(host_file)
     yield from docker.operations(host_file)
