@@ -8,6 +8,7 @@ chosen by a seed (tests/selection.py): TOOLKIT_SEED, or the time.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ COPY = ROOT / "build/second-lab"
 LEFT_OUT = (".venv", ".lab", "build", ".git", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 STARTED, KEEP = ".lab/started-by-tests", "TOOLKIT_LAB_KEEP"
 FAILED = ".pytest_cache/v/cache/lastfailed"
+HEADING = re.compile(r"=+ (FAILURES|ERRORS) =+")
 
 # Files that share a host of the lab are one group, and so are the few slow ones that need none.
 TOGETHER = {
@@ -48,6 +50,14 @@ class Group:
     tests: Sequence[str]
 
 
+@dataclass(frozen=True)
+class Ending:
+    """What became of the tests that were run again alone, to be said."""
+
+    code: int
+    text: str
+
+
 @dataclass
 class Runner:
     """A checkout with its lab; `name` begins each line of what its tests say, `failed` are the tests that did."""
@@ -55,9 +65,12 @@ class Runner:
     name: str
     tree: Path
     failed: list[str] = field(default_factory=list)
+    why: list[str] = field(default_factory=list)
+    """What its last run says of its failures."""
 
     def run(self, tests: Sequence[str]) -> int:
         (self.tree / FAILED).unlink(missing_ok=True)
+        self.why = []
         # Twice -v: the settings are quiet, and a line for each test is the progress.
         argv = [".venv/bin/pytest", "-vv", "--durations=5", "--durations-min=5", *tests]
         with subprocess.Popen(
@@ -67,6 +80,8 @@ class Runner:
             assert running.stdout is not None
             for line in running.stdout:
                 _say(f"{self.name}| {line.rstrip()}")
+                if self.why or HEADING.match(line):
+                    self.why.append(line.rstrip())
         if running.returncode:
             self.failed += self._that_failed(tests)
         return running.returncode
@@ -90,12 +105,15 @@ def main(options: Sequence[str]) -> int:
     runners = [Runner("1", ROOT), Runner("2", COPY)]
     try:
         _share_out(found, runners)
-        codes = [_once_more(runner) for runner in runners if runner.failed]
+        endings = [_once_more(runner) for runner in runners if runner.failed]
     finally:
         for runner in runners:
             runner.end()
     shutil.rmtree(COPY)
-    return max(codes, default=0)
+    # Last of all, since a long output is often kept from its end only.
+    for ending in endings:
+        _say(ending.text)
+    return max((ending.code for ending in endings), default=0)
 
 
 def groups(tests: Iterable[str]) -> list[Group]:
@@ -146,12 +164,15 @@ def _share_out(found: Sequence[Group], runners: Sequence[Runner]) -> None:
             waiting.clear()
 
 
-def _once_more(runner: Runner) -> int:
+def _once_more(runner: Runner) -> Ending:
     failed, runner.failed = runner.failed, []
     _say(f"→ lab {runner.name}: failed beside the other lab, and run again alone: {', '.join(failed)}")
     code = runner.run(failed)
-    _say(f"→ lab {runner.name} alone: " + (f"still failing ({code})" if code else "passed; see above what did not"))
-    return code
+    lines = [f"→ lab {runner.name}: failed beside the other lab:", *(f"    {test}" for test in failed)]
+    lines += (
+        [f"  alone {len(runner.failed)} of them failed again:", *runner.why[-200:]] if code else ["  alone they passed"]
+    )
+    return Ending(code, "\n".join(lines))
 
 
 def _lay_copy() -> None:

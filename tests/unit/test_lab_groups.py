@@ -66,3 +66,20 @@ def test_what_failed_is_known_by_its_id_and_all_where_none_is_named(
     runner = script.Runner("1", tmp_path)
     assert runner.run(["a", "b"]) == 1
     assert runner.failed == again
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_what_failed_and_why_can_be_said_last_of_all(script: ModuleType, tmp_path: Path, code: int) -> None:
+    runner = script.Runner("1", tmp_path, failed=["a", "b"])
+    pytest_of_its_own = tmp_path / ".venv/bin/pytest"
+    pytest_of_its_own.parent.mkdir(parents=True)
+    (tmp_path / script.FAILED).parent.mkdir(parents=True)
+    why = f"echo '==== FAILURES ===='; echo 'E assert 1 == 2'; echo '{{\"b\": true}}' >{script.FAILED}; " * code
+    pytest_of_its_own.write_text(f"#!/bin/sh\necho collected; {why}exit {code}\n")
+    pytest_of_its_own.chmod(0o755)
+    ending = script._once_more(runner)
+    assert ending.code == code
+    lines = ending.text.splitlines()
+    assert [line.strip() for line in lines[1:3]] == ["a", "b"]
+    again = ["  alone 1 of them failed again:", "==== FAILURES ====", "E assert 1 == 2"]
+    assert lines[3:] == (again if code else ["  alone they passed"])
