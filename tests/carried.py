@@ -306,7 +306,8 @@ def carried(folder: Path, lab: Lab, s3: S3, name: str) -> Iterator[Carried]:
     """Have an example run on a fresh host, provisioned and deployed, until the end of the context."""
     example = ROOT / "examples" / name
     publish(lab, example)
-    made = Carried(Kept(_repository(folder, lab, s3, lab.host(name, example=name)), s3, folder), STACKS[name])
+    vps = lab.host(name, example=name, stocked=True)
+    made = Carried(Kept(_repository(folder, lab, s3, vps), s3, folder), STACKS[name])
     made.repo.invoke("backup.init", "--host", "box", "--create", "--fix")
     try:
         made.repo.done("deploy", "--host", "box", "--provision")

@@ -108,7 +108,7 @@ def drilled(folder: Path, lab: Lab, s3: S3) -> Drilled:
     """Publish taskflow, provision both hosts, deploy on the first, and back it up once."""
     publish(lab, ROOT / "examples/taskflow")
     # Debian 12, because its guests have limits of memory on every kind of machine.
-    box, spare = lab.host("drilled", "debian12"), lab.host("spare", "debian12")
+    box, spare = (lab.host(name, "debian12", stocked=True) for name in ("drilled", "spare"))
     repo = repository(folder, lab, box)
     shutil.copy(lab.host_file(spare.name), folder / "hosts/spare.yml")
     (repo.stack / "compose.reach.yaml").write_text(yaml.safe_dump(COMPOSE))

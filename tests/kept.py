@@ -85,9 +85,9 @@ class Kept:
         """What the stack's database says, past the toolkit."""
         return self.repo.on_host(f'docker exec taskflow-db-1 psql -U taskflow -Atc "{sql}"').split("\n")[:-1]
 
-    def replacement(self, name: str) -> Repository:
+    def replacement(self, name: str, *, stocked: bool = False) -> Repository:
         """Have a bare host, described in hosts/replacement.yml, and return how to look at it."""
-        vps = self.repo.lab.host(name, "debian13", self.repo.name)
+        vps = self.repo.lab.host(name, "debian13", self.repo.name, stocked=stocked)
         shutil.copy(self.repo.lab.host_file(name), self.repo.root / "hosts/replacement.yml")
         return Repository(self.repo.root, self.repo.lab, vps, self.repo.name, self.repo.env)
 

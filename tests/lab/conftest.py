@@ -85,12 +85,12 @@ def apt_repository(lab: Lab) -> str:
 
 @pytest.fixture
 def fresh_host(lab: Lab) -> Iterator[FreshHost]:
-    """Make bare hosts, removed after the test: `fresh_host()`, `fresh_host(os="debian12")`."""
+    """Make hosts, removed after the test: `fresh_host()` is a bare one, `fresh_host(os="debian12", stocked=True)`."""
     made: list[str] = []
 
-    def make(os: str = "debian13") -> Vps:
+    def make(os: str = "debian13", *, stocked: bool = False) -> Vps:
         made.append(f"test-{secrets.token_hex(3)}")
-        return lab.host(made[-1], os)
+        return lab.host(made[-1], os, stocked=stocked)
 
     yield make
     for name in made:
@@ -119,7 +119,7 @@ def carried(
 def trials(lab: Lab, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """A host that runs the trial stack, for every test of what can go wrong in a deploy. Each leaves it whole."""
     # Debian 12, because its guests have limits of memory on every kind of machine.
-    yield trial(tmp_path_factory.mktemp("trials") / "repo", lab, lab.host("trials", "debian12"))
+    yield trial(tmp_path_factory.mktemp("trials") / "repo", lab, lab.host("trials", "debian12", stocked=True))
     lab.remove("trials")
 
 

@@ -114,7 +114,7 @@ def backed_host(lab: Lab, s3: S3, folder: Path) -> Backed:
     """Provision a host with a backup file and deploy taskflow on it."""
     publish(lab, ROOT / "examples/taskflow")
     # Debian 12, because its guests have limits of memory on every kind of machine.
-    repo = repository(folder, lab, lab.host("backed", "debian12"))
+    repo = repository(folder, lab, lab.host("backed", "debian12", stocked=True))
     identities = [age.new_identity() for _ in range(2)]
     (repo.root / "identity").write_bytes(identities[0].reveal())
     (repo.root / "identity").chmod(0o600)

@@ -97,7 +97,7 @@ def test_a_probe_that_is_not_answered_as_it_should_be_fails_the_gate(whole: Tria
 
     def probes(content: dict[str, object]) -> None:
         content["stack"]["gate"]["probes"] = [{"url": "http://127.0.0.1:8199/health"}]  # type: ignore[index]
-        content["stack"]["ready_within"] = "45s"  # type: ignore[index]
+        content["stack"]["ready_within"] = "60s"  # type: ignore[index]
 
     whole.repo.change(probes)
     said = whole.deploy(release)
@@ -112,7 +112,7 @@ def test_an_assertion_that_does_not_hold_fails_the_gate_and_one_that_does_passes
 
     def assertions(expected: str) -> object:
         def change(content: dict[str, object]) -> None:
-            content["stack"]["ready_within"] = "45s"  # type: ignore[index]
+            content["stack"]["ready_within"] = "60s"  # type: ignore[index]
             content["stack"]["gate"]["assertions"] = [  # type: ignore[index]
                 {"service": "db", "command": ["cat", "/data/migrated"], "contains": expected},
                 {"service": "web", "variable": "MODE", "equals": "ok"},
@@ -399,7 +399,7 @@ done
 @pytest.fixture(scope="module")
 def small(lab: Lab, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """A host whose disk is small: everything of Docker's and ours is on one file system that can be filled."""
-    vps = lab.host("small")
+    vps = lab.host("small", stocked=True)
     subprocess.run(lab.ssh_command(vps, "sudo", "sh", "-es"), input=SMALL.encode(), check=True)
     yield trial(tmp_path_factory.mktemp("small") / "repo", lab, vps)
     lab.remove("small")
@@ -416,7 +416,9 @@ def test_a_disk_that_fills_up_leaves_one_release_whole(small: Trial, phase: str)
     small.repo.on_host("rm -f /small/fill /small/rest")
     small.settled()
     assert small.unlocked()
-    assert small.runs_whole() == (release if said.code == 0 else before), said
+    # Nobody but the host knows how one ended whose last word found no room.
+    lost = said.code == 12 and "its last word is lost" in said.err
+    assert small.runs_whole() in ({before, release} if lost else {release if said.code == 0 else before}), said
     assert said.code in (0, 12, 18), said
     assert small.deploy(release, TAG="2" if release % 2 else "1").code == 0
     assert small.runs_whole() == release

@@ -262,7 +262,7 @@ def repo(lab: Lab, registry: str, tmp_path_factory: pytest.TempPathFactory) -> I
     publish(lab, EXAMPLE)
     # Debian 12, because its guests have limits of memory on every kind of machine.
     made = repository(
-        tmp_path_factory.mktemp("doctor") / "repo", lab, lab.host("doctor", "debian12", example="relay"), EXAMPLE
+        tmp_path_factory.mktemp("doctor") / "repo", lab, lab.host("doctor", "debian12", "relay", stocked=True), EXAMPLE
     )
     gate = {"probes": [{"url": "https://localhost/api/health", "insecure": True}]}
     made.change(lambda content: content["stack"].update(gate=gate))

@@ -53,7 +53,7 @@ def test_a_stack_comes_back_on_a_bare_host_with_every_row_job_and_file(carried: 
     with timed("drill"):
         drilled(carried, before)
     carried.lose()
-    fresh = carried.kept.replacement(f"{carried.name}-again")
+    fresh = carried.kept.replacement(f"{carried.name}-again", stocked=True)
     with timed("recover"):
         said = carried.repo.done("recover", "--host", "box", "--to", "replacement", "--json").data
     carried.kept.adopt(fresh)

@@ -2,12 +2,17 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from toolkit.config.load import load
+from toolkit.converge import Facts, plan
+from toolkit.host.connect import connect
 from toolkit.lab import Lab
 from toolkit.lab.hosts import Vps
+from toolkit.machine import baseline, docker
 from toolkit.words.errors import LabError
 
 pytestmark = pytest.mark.lab
@@ -40,6 +45,19 @@ def test_a_host_is_a_bare_debian_with_systemd(lab: Lab, fresh_host, os: str, pyt
     assert said(lab, vps, "sudo id -u") == "0"
     assert shell(lab, vps, "command -v docker").returncode != 0
     assert said(lab, vps, "hostname") == vps.name
+
+
+@pytest.mark.parametrize("os", ["debian12", "debian13"])
+def test_a_stocked_host_has_every_package_and_nothing_of_it_runs(lab: Lab, fresh_host, os: str) -> None:
+    vps = fresh_host(os=os, stocked=True)
+    assert said(lab, vps, "systemctl is-enabled docker.service docker.socket || true") == "disabled\ndisabled"
+    assert shell(lab, vps, "pidof dockerd containerd").returncode != 0
+    host_file = load(lab.host_file(vps.name))
+    with closing(connect(host_file)) as host:
+        wanted = plan(Facts(host), [*baseline.operations(host_file), *docker.operations(host_file)])
+    summaries = [change.summary for step in wanted.steps for change in step.changes]
+    assert summaries
+    assert [one for one in summaries if "install" in one] == []
 
 
 def test_a_second_host_stands_on_the_image_of_the_first(lab: Lab, vps: Vps, fresh_host) -> None:

@@ -39,7 +39,7 @@ def token(lab: Lab, user: str) -> Login:
 @pytest.fixture(scope="module")
 def engine(lab: Lab, registry: str) -> Iterator[Host]:
     """A host with Docker, and an image of its own in the registry."""
-    vps = lab.host("puller")
+    vps = lab.host("puller", stocked=True)
     file: HostFile = load(lab.host_file(vps.name))
     mirror = {"registry-mirrors": [f"http://{registry}:5000"]}
     host_file = replace(file, machine=Machine(docker=Docker(source="distro", daemon=mirror)))

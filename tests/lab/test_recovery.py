@@ -48,7 +48,7 @@ CODES = {"sh": 0, "sh plan": 2, "sh lost": 0, "sh after": 0, "sh copy": 0}
 @pytest.fixture(scope="module")
 def site(lab: Lab, registry: str, s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """A host whose stack has ten tasks and some files, which are in a snapshot."""
-    made = kept(tmp_path_factory.mktemp("kept"), lab, s3, lab.host("kept", "debian13"))
+    made = kept(tmp_path_factory.mktemp("kept"), lab, s3, lab.host("kept", stocked=True))
     for number in range(10):
         made.repo.on_host(POST % f"kept {number}")
     until(f'docker exec taskflow-db-1 psql -U taskflow -Atc "{DONE}" | grep -qx 10', made.repo, 60)

@@ -27,7 +27,7 @@ NOW = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\\\"T\\\"
 @pytest.fixture(scope="module")
 def site(lab: Lab, registry: str, s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """A host whose stack has a snapshot, and whose database ships its log: a base of it is stored."""
-    made = kept(tmp_path_factory.mktemp("parts"), lab, s3, lab.host("parts", "debian13"))
+    made = kept(tmp_path_factory.mktemp("parts"), lab, s3, lab.host("parts", stocked=True))
     path = made.repo.root / "backups/box.yml"
     said = {**yaml.safe_load(path.read_text()), "sources": [{"kind": "postgres", "service": "db", "wal": True}]}
     path.write_text(yaml.safe_dump(said))

@@ -79,7 +79,7 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def repo(lab: Lab, registry: str, identity: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     publish(lab, Path("examples/taskflow").resolve())
-    made = repository(tmp_path_factory.mktemp("secrets") / "repo", lab, lab.host("secrets"))
+    made = repository(tmp_path_factory.mktemp("secrets") / "repo", lab, lab.host("secrets", stocked=True))
     made.change(lambda content: content["stack"].pop("secrets"))
     made.env["TOOLKIT_IDENTITY"] = str(identity)
     subprocess.run(["git", "init", "-q"], cwd=made.root, check=True)

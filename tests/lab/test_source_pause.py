@@ -37,8 +37,7 @@ class Consumers:
 
     def __init__(self, lab: Lab, vps: Vps) -> None:
         self.lab, self.vps = lab, vps
-        install = "apt-get install -qq -y --no-install-recommends docker.io docker-cli"
-        self.run(f"apt-get update -qq && DEBIAN_FRONTEND=noninteractive {install} >/dev/null")
+        self.run("systemctl enable --quiet --now docker.service")
         image = lab.pictures.base("trixie")
         self.pipe(["docker", "save", image], "docker load -q")
         parts = ("toolkit/__init__.py", "toolkit/words", "toolkit/sources")
@@ -79,7 +78,7 @@ class Consumers:
 @pytest.fixture(scope="module")
 def consumers(lab: Lab) -> Iterator[Consumers]:
     try:
-        yield Consumers(lab, lab.host("source-pause"))
+        yield Consumers(lab, lab.host("source-pause", stocked=True))
     finally:
         lab.remove("source-pause")
 

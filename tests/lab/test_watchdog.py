@@ -34,7 +34,7 @@ until curl --silent --output /dev/null http://127.0.0.1:9999/; do sleep 0.1; don
 @pytest.fixture(scope="module")
 def watched(lab: Lab, registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     # Debian 12, because its guests have limits of memory on every kind of machine.
-    made = trial(tmp_path_factory.mktemp("watched") / "repo", lab, lab.host("watched", "debian12"))
+    made = trial(tmp_path_factory.mktemp("watched") / "repo", lab, lab.host("watched", "debian12", stocked=True))
     (made.repo.root / "hook").write_text(f"http://127.0.0.1:9999/{CANARY}")
     policy = {"every": "1s", "restarts": 2, "within": "10s", "memory": 50, "polls": 2, "healthy_after": "5s"}
     told = [{"name": "ops", "url": "command:cat hook"}]

@@ -54,8 +54,8 @@ class Hosts:
         self._listener = listener
         self._clock = clock
 
-    def ensure(self, state: State, name: str, os: str) -> Vps:
-        """Have a host of this name running. One that is there keeps its system and its state."""
+    def ensure(self, state: State, name: str, os: str, *, stocked: bool = False) -> Vps:
+        """Have a host of this name running. One that is there keeps its system, its packages and its state."""
         if state.hosts.get(name, os) != os:
             raise LabError(f"{name} is there and runs {state.hosts[name]}, not {os}", hint="invoke lab.down first")
         vps = self.find(state, name, os)
@@ -63,7 +63,8 @@ class Hosts:
         if name in state.hosts and self._engine.inspect("container", vps.container):
             self._wake(vps)
         else:
-            self._start(state, vps, self._pictures.recipe("vps", SUITES[os]))
+            suite = SUITES[os]
+            self._start(state, vps, self._pictures.stocked(suite) if stocked else self._pictures.recipe("vps", suite))
             state.hosts[name] = os
         return vps
 

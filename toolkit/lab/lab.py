@@ -67,10 +67,13 @@ class Lab:
             self._together(state, jobs)
             return [self._hosts.find(state, name) for name in names]
 
-    def host(self, name: str, os: str = "debian13", example: str = EXAMPLE) -> Vps:
-        """Have one more host running under this name, and return it; its host file has the stack of an example."""
+    def host(self, name: str, os: str = "debian13", example: str = EXAMPLE, *, stocked: bool = False) -> Vps:
+        """Have one more host running under this name, and return it; its host file has the stack of an example.
+
+        A stocked host has all packages that provisioning installs: for work that begins behind that.
+        """
         with self._changing() as state:
-            self._together(state, [self._host_job(state, name, os, example)])
+            self._together(state, [self._host_job(state, name, os, example, stocked=stocked)])
             return self._hosts.find(state, name)
 
     def vps(self, name: str = "vps1") -> Vps:
@@ -200,13 +203,13 @@ class Lab:
 
         return job
 
-    def _host_job(self, state: State, name: str, os: str, example: str) -> Callable[[], None]:
+    def _host_job(self, state: State, name: str, os: str, example: str, *, stocked: bool = False) -> Callable[[], None]:
         if os not in SUITES:
             raise LabError(f"the lab has no {os}", hint=f"choose one of: {', '.join(SUITES)}")
         self._hosts.find(state, name, os)
 
         def job() -> None:
-            vps = self._hosts.ensure(state, name, os)
+            vps = self._hosts.ensure(state, name, os, stocked=stocked)
             hostfile.write(self.home, state, vps, example)
             self._listener.line(f"{name} runs {os} at {vps.address}, ssh on port {vps.port}")
 

@@ -8,7 +8,7 @@ from toolkit.machine.agent import ENTRY
 from toolkit.vault.delivery import Delivery
 from toolkit.words import frames
 from toolkit.words.command import command
-from toolkit.words.errors import Error, HostError
+from toolkit.words.errors import Error, HostError, Unreachable
 from toolkit.words.values import Secret
 from toolkit.workflows import wheelhouse
 
@@ -89,7 +89,10 @@ class Stream:
         self._process.finish()
 
     def lines(self) -> Iterator[bytes]:
-        """Yield lines to the end of the stream. Raises HostError where the agent ended with a complaint."""
+        """Yield lines to the end of the stream.
+
+        Raises HostError where the agent ended with a complaint, Unreachable where the connection did.
+        """
         while True:
             line, ended, rest = bytes(self._out).partition(b"\n")
             if ended:
@@ -99,6 +102,8 @@ class Stream:
                 break
         if self._err.strip():
             raise _silent(self._host, self._err.decode(errors="replace").strip())
+        if self._process.wait() != 0:
+            raise Unreachable(f"{self._host.name}: the connection was lost", hint="try again")
 
     def close(self) -> None:
         self._process.close()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from toolkit.host import Host
@@ -46,8 +47,8 @@ class Following:
     def finish(self) -> tuple[Outcome, float]:
         """Follow to the end; return the outcome and the seconds it took.
 
-        Raises what the driver ended with, Unreachable where the connection is lost for good, and Detached where the
-        person lets go of it; in both cases the driver goes on.
+        Raises what the driver ended with, and HostError where that is lost; Unreachable where the connection is lost
+        for good, and Detached where the person lets go of it; in both cases the driver goes on.
         """
         end = self.ended()
         found = outcomes.parse(end["outcome"])
@@ -56,7 +57,7 @@ class Following:
         return found, float(end["took"])
 
     def ended(self) -> Mapping[str, Any]:
-        """Follow to the end and return its event, whatever it says. Raises Unreachable, Detached."""
+        """Follow to the end and return its event, whatever it says. Raises HostError, Unreachable, Detached."""
         with self._interrupts():
             return self._end()
 
@@ -67,10 +68,14 @@ class Following:
                     if event["kind"] == "end":
                         return event
                     self._tell(event)
+                raise HostError(
+                    f"{self.host.name}: the {self.verb} ended, and its last word is lost; a full disk there loses it",
+                    hint=f"`df -h` on the host; `invoke status --host {self.host.name}` shows what runs",
+                )
             if pause is not None:
                 self.listener.warn(f"{self.host.name}: the connection was lost; the {self.verb} goes on there")
                 self.clock.sleep(pause)
-                self._reach_again()
+                self.lines = self._reached_again()
         raise Unreachable(
             f"{self.host.name}: the connection was lost; the {self.verb} goes on there",
             hint=f"`invoke {self._again} --host {self.host.name}` follows it again",
@@ -82,13 +87,14 @@ class Following:
             with suppress(ValueError):
                 yield json.loads(line)
 
-    def _reach_again(self) -> None:
-        with suppress(Error):
+    def _reached_again(self) -> Iterator[bytes]:
+        """Yield the lines behind those that were heard. Raises Unreachable where the host does not answer yet."""
+        seen = self._seen
+        try:
             self.host.close()
-            again = _journal(self.host, self.stack, self.journal, self.verb)
-            for _ in range(self._seen):
-                next(again, None)
-            self.lines = again
+            yield from islice(_journal(self.host, self.stack, self.journal, self.verb), seen, None)
+        except Error as error:
+            raise Unreachable(error.message, hint=error.hint) from error
 
     def _tell(self, event: Mapping[str, Any]) -> None:
         tell = self.listener
