@@ -24,11 +24,13 @@ class Browser:
     def __init__(self, into: int, out: int) -> None:
         self._into, self._out, self._rest, self._number = into, out, b"", 0
         self._session = ""
+        self._loaded: set[str] = set()
         self.requests: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method: str, **given: Any) -> Any:
         self._number += 1
@@ -42,9 +44,10 @@ class Browser:
         return answer["result"]
 
     def open(self, url: str) -> None:
-        self.call("Page.navigate", url=url)
-        while (event := self._next()).get("method") != "Page.loadEventFired":
-            self._note(event)
+        # By its own name: an event of the page before may still be on its way, and its own may come before the answer.
+        loader = self.call("Page.navigate", url=url)["loaderId"]
+        while loader not in self._loaded:
+            self._note(self._next())
 
     def ask(self, script: str) -> Any:
         """Run a script beside the page, which the page's own policy does not forbid to a debugger."""
@@ -59,6 +62,8 @@ class Browser:
     def _note(self, event: dict[str, Any]) -> None:
         if event.get("method") == "Network.requestWillBeSent":
             self.requests.append(event["params"]["request"]["url"])
+        if event.get("method") == "Page.lifecycleEvent" and event["params"]["name"] == "load":
+            self._loaded.add(event["params"]["loaderId"])
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
