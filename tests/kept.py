@@ -32,16 +32,15 @@ services:
       - python3
       - -c
       - |
-        import os, time
-        while True:
-            number = len(os.listdir("/files"))
+        import itertools, os, time
+        for number in itertools.count(len(os.listdir("/files"))):
             with open("/tmp/draft", "w") as draft:
                 draft.write(f"file {number}\\n" * 100)
             os.replace("/tmp/draft", "/tmp/whole")
             with open("/tmp/whole") as whole, open(f"/files/.{number}", "w") as out:
                 out.write(whole.read())
             os.rename(f"/files/.{number}", f"/files/{number}")
-            time.sleep(0.1)
+            time.sleep(0.5)
 volumes:
   files:
 """

@@ -10,6 +10,9 @@ from typing import Protocol
 
 log = logging.getLogger("taskflow_worker")
 
+MOMENTS = 5
+"""So long may a queue be empty before the table is looked at. The health check wants a heartbeat every 20 seconds."""
+
 
 class Queue(Protocol):
     def take(self) -> int | None:
@@ -33,14 +36,22 @@ def work(title: str) -> str:
     return f"{len(words)} word{'s' if len(words) != 1 else ''}, {len(title)} character{'s' if len(title) != 1 else ''}"
 
 
-def round_of_work(queue: Queue, table: Table) -> int | None:
+def round_of_work(queue: Queue, table: Table, stopped: Callable[[], bool] = lambda: False) -> int | None:
     """Take one task, announced or overdue, and do it; return its number where this round finished one."""
-    number = queue.take()
+    number = _announced(queue, stopped)
     if number is None:
         number = table.overdue()
     if number is None or (title := table.title(number)) is None:
         return None
     return number if table.finish(number, work(title)) else None
+
+
+def _announced(queue: Queue, stopped: Callable[[], bool]) -> int | None:
+    for _ in range(MOMENTS):
+        number = queue.take()
+        if number is not None or stopped():
+            return number
+    return None
 
 
 def run(
@@ -49,7 +60,7 @@ def run(
     """Work until stopped. A store that fails costs a pause and no task: what was taken becomes overdue."""
     while not stopped():
         try:
-            number = round_of_work(queue, table)
+            number = round_of_work(queue, table, stopped)
         except Exception as error:  # whatever the store's client raises, the next round starts afresh
             log.warning("a store does not answer: %s: %s", type(error).__name__, str(error).strip())
             pause()
