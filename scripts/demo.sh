@@ -5,7 +5,9 @@ set -eu
 cd "$(dirname "$0")/.."
 stack=$1
 invoke=.venv/bin/invoke
+began=$(date +%s)
 
+passed() { echo "$(($(date +%s) - began)) s"; }
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() { say "$ invoke $*"; "$invoke" "$@"; }
 
@@ -32,7 +34,7 @@ run backup.init --host lab --create --fix
 run provision --host lab
 run deploy --host lab
 run status --host lab
-say "The stack runs on the lab host, and is given something to do."
+say "The stack runs on the lab host, $(passed) after the first line, and is given something to do."
 "$invoke" ssh --host lab -- sh -s <"examples/$stack/work.sh"
 say "Now it is backed up, and its host is lost."
 run backup --host lab
@@ -43,7 +45,7 @@ run lab.up --hosts 2 --example "$stack"
 run lab.lose
 run recover --host lab --to lab2
 run status --host lab2
-say "The stack runs again on another host, with its data. What you would do on a real night:  invoke runbook --host lab"
+say "The stack runs again on another host, with its data, after $(passed) in all. What you would do on a real night:  invoke runbook --host lab"
 echo "  the drill's report:  $(ls -t backups/reports/lab-*.html | head -1)"
 echo "  look around:  invoke ssh --host lab2 · invoke logs --host lab2 · examples/$stack/README.md says what it can do"
 echo "  switch it off and on again:  invoke lab.reboot --name vps2, and then  invoke status --host lab2"

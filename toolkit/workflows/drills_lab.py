@@ -25,9 +25,10 @@ def drill(
 ) -> Report:
     """Make a host, drill there, and remove it whatever comes of it. Raises LabError, and what a drill raises."""
     lab = Lab.of(root, listener)
-    # Debian 12, because its guests have limits of memory on every kind of machine.
+    # Debian 12, because its guests have limits of memory on every kind of machine. How long a bare machine takes to have
+    # Docker is no question of a drill, and in none of its times.
     name = f"{_PREFIX}{secrets.token_hex(3)}"
-    vps = lab.host(name, "debian12")
+    vps = lab.host(name, "debian12", stocked=True)
     try:
         described = load.load(path_of(root, vps.name))
         host = connect(described)
