@@ -566,7 +566,7 @@ def test_a_record_is_bounded_and_passes_over_what_is_damaged(paths: Paths, monke
     assert [one.sequence for one in record.read(paths, 100)] == [4, 5, 6, 7, 8]
 
 
-def test_a_deploy_at_work_is_waited_for(paths: Paths) -> None:
+def test_a_deploy_at_work_is_waited_for(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     from toolkit.stack.place import Place
     from toolkit.words.clock import FakeClock
     from toolkit.words.report import Silent
@@ -575,6 +575,8 @@ def test_a_deploy_at_work_is_waited_for(paths: Paths) -> None:
     duty = give(paths, stack="shop")
     clock = FakeClock()
     working = run._Run(paths, duty, Silent(), "ann", 0.0, clock, NoDocker())
+    # Each look at the lock is a real one, and takes its time.
+    monkeypatch.setattr(run, "DEPLOY_WITHIN", 20.0)
     with place.locked():
         # `flock` is of an open file: this very process is refused as any other.
         working._after_deploy()

@@ -25,8 +25,8 @@ def drill(
 ) -> Report:
     """Make a host, drill there, and remove it whatever comes of it. Raises LabError, and what a drill raises."""
     lab = Lab.of(root, listener)
-    # Debian 12, because its guests have limits of memory on every kind of machine. How long a bare machine takes to have
-    # Docker is no question of a drill, and in none of its times.
+    # Debian 12, because its guests have limits of memory on every kind of machine. It has its packages: how long a bare
+    # machine takes to have them is in none of a drill's times.
     name = f"{_PREFIX}{secrets.token_hex(3)}"
     vps = lab.host(name, "debian12", stocked=True)
     try:
