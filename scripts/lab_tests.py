@@ -1,9 +1,10 @@
-"""Runs the tests that need the lab in two labs side by side; each takes a next group of them when it is done with one.
+"""Runs the tests that need the lab in several labs side by side; each takes a next group when it is done with one.
 
-Within a lab it is one test at a time: some take a service away for a while. The tests start their lab themselves; the
-second lab is that of a copy of this checkout. Two labs make a busy machine, so what fails there is run again alone: it
-is named as having failed beside the other lab, and how it ends alone is what counts. Which of the slow tests run is
-chosen by a seed (tests/selection.py): TOOLKIT_SEED, or the time.
+Within a lab it is one test at a time: some take a service away for a while. The tests start their lab themselves; all
+but the first lab are those of copies of this checkout. Tests wait more than they work, so there are three labs, or as
+many as TOOLKIT_LABS says. That makes a busy machine, so what fails there is run again alone: it is named as having
+failed beside others, and how it ends alone is what counts. Which of the slow tests run is chosen by a seed
+(tests/selection.py): TOOLKIT_SEED, or the time.
 """
 
 import json
@@ -21,7 +22,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COPY = ROOT / "build/second-lab"
+COPIES = ROOT / "build/labs"
+LABS = 3
 # What a checkout makes for itself, or is its own history.
 LEFT_OUT = (".venv", ".lab", "build", ".git", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 STARTED, KEEP = ".lab/started-by-tests", "TOOLKIT_LAB_KEEP"
@@ -30,15 +32,15 @@ HEADING = re.compile(r"=+ (FAILURES|ERRORS) =+")
 
 # Files that share a host of the lab are one group, and so are the few slow ones that need none.
 TOGETHER = {
-    "trials": ("test_deploy_*", "test_rolling", "test_watchdog"),
+    "trials": ("test_deploy_*", "test_rolling"),
     "stacks": ("test_example_*", "test_four_stacks"),
     "unit": ("tests/unit/*",),
 }
 # What takes longest is begun with, so that both labs are done at about the same time.
 SLOWEST = (
-    "trials", "test_recovery", "test_restore_parts", "stacks", "test_drill", "test_backup_host", "test_secrets_files",
-    "test_doctor", "test_main_job", "test_lab_services", "test_machine_docker_host", "test_machine_base_host",
-    "test_machine_firewall_host", "test_source_clickhouse", "test_lab_hosts",
+    "trials", "test_recovery", "test_restore_parts", "stacks", "test_watchdog", "test_drill", "test_backup_host",
+    "test_secrets_files", "test_doctor", "test_main_job", "test_lab_services", "test_machine_docker_host",
+    "test_machine_base_host", "test_machine_firewall_host", "test_source_clickhouse", "test_lab_hosts",
 )  # fmt: skip
 
 
@@ -101,15 +103,14 @@ class Runner:
 def main(options: Sequence[str]) -> int:
     os.environ.setdefault("TOOLKIT_SEED", str(int(time.time())))
     found = groups(_chosen(options))
-    _lay_copy()
-    runners = [Runner("1", ROOT), Runner("2", COPY)]
+    runners = [Runner("1", ROOT), *_copies(int(os.environ.get("TOOLKIT_LABS", LABS)) - 1)]
     try:
         _share_out(found, runners)
         endings = [_once_more(runner) for runner in runners if runner.failed]
     finally:
         for runner in runners:
             runner.end()
-    shutil.rmtree(COPY)
+    shutil.rmtree(COPIES)
     # Last of all, since a long output is often kept from its end only.
     for ending in endings:
         _say(ending.text)
@@ -166,22 +167,26 @@ def _share_out(found: Sequence[Group], runners: Sequence[Runner]) -> None:
 
 def _once_more(runner: Runner) -> Ending:
     failed, runner.failed = runner.failed, []
-    _say(f"→ lab {runner.name}: failed beside the other lab, and run again alone: {', '.join(failed)}")
+    _say(f"→ lab {runner.name}: failed beside others, and run again alone: {', '.join(failed)}")
     code = runner.run(failed)
-    lines = [f"→ lab {runner.name}: failed beside the other lab:", *(f"    {test}" for test in failed)]
+    lines = [f"→ lab {runner.name}: failed beside others:", *(f"    {test}" for test in failed)]
     lines += (
         [f"  alone {len(runner.failed)} of them failed again:", *runner.why[-200:]] if code else ["  alone they passed"]
     )
     return Ending(code, "\n".join(lines))
 
 
-def _lay_copy() -> None:
-    """Have this checkout once more. One that a run left which was cut may still have its lab."""
-    if COPY.exists():
-        subprocess.run([".venv/bin/invoke", "lab.down"], cwd=COPY, check=False)
-        shutil.rmtree(COPY)
-    shutil.copytree(ROOT, COPY, symlinks=True, ignore=lambda folder, names: _left_out(Path(folder), names))
-    (COPY / ".venv").symlink_to(ROOT / ".venv")
+def _copies(count: int) -> list[Runner]:
+    """Have this checkout so many times more. Those that a run left which was cut may still have their labs."""
+    for left in COPIES.glob("*"):
+        subprocess.run([".venv/bin/invoke", "lab.down"], cwd=left, check=False)
+        shutil.rmtree(left)
+    COPIES.mkdir(parents=True, exist_ok=True)
+    runners = [Runner(str(number), COPIES / str(number)) for number in range(2, count + 2)]
+    for runner in runners:
+        shutil.copytree(ROOT, runner.tree, symlinks=True, ignore=lambda at, names: _left_out(Path(at), names))
+        (runner.tree / ".venv").symlink_to(ROOT / ".venv")
+    return runners
 
 
 def _left_out(folder: Path, names: Sequence[str]) -> set[str]:
