@@ -60,6 +60,17 @@ def test_a_stocked_host_has_every_package_and_nothing_of_it_runs(lab: Lab, fresh
     assert [one for one in summaries if "install" in one] == []
 
 
+def test_a_host_whose_engine_has_paused_something_can_be_removed(lab: Lab, fresh_host) -> None:
+    vps = fresh_host(os="debian12", stocked=True)
+    base = lab.pictures.base("bookworm")
+    said(lab, vps, "sudo systemctl start docker.service")
+    with subprocess.Popen(["docker", "save", base], stdout=subprocess.PIPE) as sent:
+        subprocess.run(lab.ssh_command(vps, "sudo", "docker", "load", "-q"), stdin=sent.stdout, check=True)
+    said(lab, vps, f"sudo docker run --detach --name one {base} sleep 1000 && sudo docker pause one")
+    lab.remove(vps.name)
+    assert lab.engine.inspect("container", vps.container) is None
+
+
 def test_a_second_host_stands_on_the_image_of_the_first(lab: Lab, vps: Vps, fresh_host) -> None:
     images = {lab.engine.inspect("container", one.container)["Image"] for one in (vps, fresh_host())}
     assert len(images) == 1

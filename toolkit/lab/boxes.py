@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from toolkit.lab import frozen
 from toolkit.lab.engine import Engine
 from toolkit.words.errors import LabError
 from toolkit.words.values import Secret
@@ -81,6 +82,7 @@ def make(engine: Engine, box: Box) -> None:
 
 def remove(engine: Engine, name: str) -> None:
     """Remove a container; its named volumes stay."""
+    frozen.thaw(engine, name)
     result = engine.ask("rm", "--force", name)
     if not result.ok and "no such container" not in result.complaint.lower():
         raise LabError(f"docker rm {name} failed: {result.complaint}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from toolkit.lab import backupfile, boxes, hostfile, network, services
+from toolkit.lab import backupfile, boxes, frozen, hostfile, network, services
 from toolkit.lab.daemon import ensure_engine
 from toolkit.lab.engine import Engine
 from toolkit.lab.home import EXAMPLE, Home, State
@@ -109,6 +109,8 @@ class Lab:
             for kind in ("container", "volume", "network"):
                 if names := self.engine.labelled(kind, self.home.label):
                     self._listener.line(f"removing {', '.join(names)}")
+                    if kind == "container":
+                        frozen.thaw(self.engine, *names)
                     self.engine.run(kind, "rm", *(() if kind == "network" else ("--force",)), *names)
             if images:
                 self.pictures.forget()
