@@ -36,7 +36,7 @@ TOGETHER = {
     "stacks": ("test_example_*", "test_four_stacks"),
     "unit": ("tests/unit/*",),
 }
-# What takes longest is begun with, so that both labs are done at about the same time.
+# What takes longest is begun with, so that all labs are done at about the same time.
 SLOWEST = (
     "trials", "test_recovery", "test_restore_parts", "stacks", "test_watchdog", "test_drill", "test_backup_host",
     "test_secrets_files", "test_doctor", "test_main_job", "test_lab_services", "test_machine_docker_host",
