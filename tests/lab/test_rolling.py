@@ -22,6 +22,23 @@ def test_no_request_fails_through_deploys_and_rollbacks(whole: Trial) -> None:
             else:
                 said = whole.deploy(release, TAG=tags[number // 2 % 2], MODE=f"ok:{number}")
             assert said.code == 0, said
-    assert load.result["failed"] == [], load.result
+    # What the proxies saw of it, where something did fail.
+    logs = "; ".join(f"docker logs --tail 40 trial-{name}-1 2>&1" for name in ("nginx", "caddy"))
+    assert not load.result["failed"], (load.result["failed"][:3], load.result["asked"], whole.repo.on_host(logs))
     assert load.result["asked"] > 100 * TIMES
     assert len(load.result["versions"]) >= 2
+
+
+def test_a_proxy_that_cannot_learn_of_new_copies_keeps_the_old_ones(whole: Trial) -> None:
+    release = whole.runs_whole()
+    broken = "/etc/nginx/conf.d/broken.conf"
+    whole.repo.on_host(f"docker exec trial-nginx-1 sh -c 'echo nonsense >{broken}'")
+    with Load(whole, 8080) as load:
+        said = whole.deploy(release + 1)
+    whole.repo.on_host(f"docker exec trial-nginx-1 rm {broken}")
+    assert said.code == 18, said
+    assert "the old copies of web stay, because trial-nginx-1 did not read its configuration again" in said.err
+    assert "nonsense" in said.err or "broken.conf" in said.err
+    assert whole.runs_whole() == release
+    assert not load.result["failed"], load.result["failed"][:3]
+    assert load.result["versions"] == [load.result["versions"][0]]

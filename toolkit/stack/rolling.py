@@ -56,7 +56,11 @@ class Rolling:
     compose: Compose
 
     def roll(self) -> None:
-        """Replace the copies. Raises DeployFailed where new ones do not become healthy; the old ones still run."""
+        """Replace the copies.
+
+        Raises DeployFailed where new ones do not become healthy, or a proxy does not learn of them; the old ones still
+        run.
+        """
         found = self._found()
         service, fresh = self.manifest.services[self.name], [one for one in found if self._is_new(one)]
         # Cut off before, a rollout may have left copies that are right and do not run.
@@ -67,10 +71,14 @@ class Rolling:
             self.compose("up", "--detach", "--no-recreate", names=[self.name], scale={self.name: len(found) + missing})
         self._await_new()
         old = [one for one in self._found() if not self._is_new(one)]
-        proxies.reload(self.site, self.manifest, [self.name])
+        complaint = proxies.reload(self.site, self.manifest, [self.name])
+        # With the old copies gone it would have nobody to ask. On the way back it asks those that stay.
+        if complaint and not self.site.returning:
+            raise DeployFailed(f"the old copies of {self.name} stay, because {complaint}")
         self._drain(old)
         stopping.remove(self.site, old)
-        proxies.reload(self.site, self.manifest, [self.name])
+        if complaint := proxies.reload(self.site, self.manifest, [self.name]):
+            self.site.listener.warn(complaint)
 
     def _found(self) -> list[Container]:
         return [one for one in self.site.containers() if one.service == self.name]

@@ -115,8 +115,9 @@ class Rollout:
                 Rolling(self.site, self.manifest, name, self.within, self._compose).roll()
             if kinds[name] == "restart":
                 self._restart(name)
-        if moved := [name for name in names if kinds[name] in ("recreate", "restart")]:
-            proxies.reload(self.site, self.manifest, moved)
+        moved = [name for name in names if kinds[name] in ("recreate", "restart")]
+        if moved and (complaint := proxies.reload(self.site, self.manifest, moved)):
+            self.site.listener.warn(complaint)
 
     def _stop_first(self, names: Sequence[str]) -> None:
         """Stop what must not overlap, and what may take long to stop, before Compose makes it anew.

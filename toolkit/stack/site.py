@@ -27,6 +27,8 @@ class Site:
     listener: Listener
     pause: Callable[[], None] = lambda: None
     interruptible: Callable[[], AbstractContextManager[object]] = nullcontext
+    returning: bool = False
+    """On the way back, where there is nothing to go back to."""
 
     @property
     def stack(self) -> str:
@@ -34,7 +36,7 @@ class Site:
 
     def unstoppable(self) -> "Site":
         """Return the same site for the way back, which is not stopped."""
-        return replace(self, pause=lambda: None, interruptible=nullcontext)
+        return replace(self, pause=lambda: None, interruptible=nullcontext, returning=True)
 
     def compose(self, manifest: Manifest) -> Invocation:
         """Return how Compose is called for a release."""
