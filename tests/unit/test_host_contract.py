@@ -2,7 +2,9 @@
 
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -73,6 +75,22 @@ class TestLocalHost(HostContract):
             host.send([File(f"{tmp_path}/file", b"new"), File(f"{tmp_path}/file/below", b"x")])
         assert (tmp_path / "file").read_text() == "old"
         assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+    def test_two_runs_may_write_the_same_file_at_once(self, host: LocalHost, tmp_path: Path) -> None:
+        other = LocalHost("other", nobody)
+        both = Barrier(2)
+
+        def write(one: LocalHost) -> None:
+            for _ in range(30):
+                both.wait(timeout=30)
+                one.send([File(f"{tmp_path}/shared", one.name.encode())])
+
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(write, (host, other)))
+        finally:
+            other.close()
+        assert [path.name for path in tmp_path.iterdir()] == ["shared"]
 
     def test_paths_that_climb_are_refused(self, host: LocalHost) -> None:
         with pytest.raises(HostError, match="not an absolute path"):

@@ -1,6 +1,7 @@
 """Many files in one archive: built here, laid out on the host by one script."""
 
 import io
+import secrets
 import shlex
 import tarfile
 from collections.abc import Sequence
@@ -13,25 +14,27 @@ from toolkit.words.values import Secret
 
 DRAFT = ".toolkit-draft"
 
-# Every file arrives under a draft name and takes its own by rename, so no reader meets half of it. Drafts of a run
-# that failed are removed; a folder in a file's place is a fault, not something to write into. Perl is essential on
-# Debian and Ubuntu, and renames any number of files in one process.
+# Every file arrives under a draft name and takes its own by rename, so no reader meets half of it. That name is of one
+# archive alone: two runs may write the same file at once, and neither takes away what the other is about to rename.
+# Drafts of a run that failed are removed; a folder in a file's place is a fault, not something to write into. Perl is
+# essential on Debian and Ubuntu, and renames any number of files in one process.
 LAY_OUT = """
-clean() { perl -e 'unlink "$_.toolkit-draft" for @ARGV' -- "$@"; }
+draft=$1; shift
+clean() { perl -e '$draft = shift; unlink "$_$draft" for @ARGV' -- "$draft" "$@"; }
 perl -e 'for (@ARGV) { die "$_ is a directory\\n" if -d $_ && !-l $_ }' -- "$@" || exit
 tar --extract --preserve-permissions --same-owner --no-overwrite-dir --directory / --file - || {
   code=$?; clean "$@"; exit "$code"; }
-perl -e 'for (@ARGV) { rename "$_.toolkit-draft", $_ or die "cannot write $_: $!\\n" }' -- "$@" || {
+perl -e '$draft = shift; for (@ARGV) { rename "$_$draft", $_ or die "cannot write $_: $!\\n" }' -- "$draft" "$@" || {
   code=$?; clean "$@"; exit "$code"; }
 """
 
 
-def pack(files: Sequence[File]) -> bytes:
-    """Return a tar archive of the files under their draft names."""
+def pack(files: Sequence[File], draft: str) -> bytes:
+    """Return a tar archive of the files under their draft names, which end in `draft`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for file in files:
-            member = tarfile.TarInfo(_relative(file.path) + DRAFT)
+            member = tarfile.TarInfo(_relative(file.path) + draft)
             member.size, member.mode = len(file.body), file.mode
             member.uname, member.gname = file.owner, file.group
             archive.addfile(member, io.BytesIO(file.body))
@@ -41,9 +44,9 @@ def pack(files: Sequence[File]) -> bytes:
 def send(files: Sequence[File]) -> Command:
     """Return the command that writes these files, content on its standard input."""
     folders = shlex.join(sorted({str(PurePosixPath(file.path).parent) for file in files}))
-    return script(
-        f"mkdir -p -- {folders} || exit\n{LAY_OUT}", *(file.path for file in files), stdin=Secret(pack(files))
-    )
+    draft = f"{DRAFT}-{secrets.token_hex(4)}"
+    paths = (file.path for file in files)
+    return script(f"mkdir -p -- {folders} || exit\n{LAY_OUT}", draft, *paths, stdin=Secret(pack(files, draft)))
 
 
 def _relative(path: str) -> str:
