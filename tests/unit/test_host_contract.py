@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 
 from tests.contracts.host import HostContract
-from toolkit.host import File
+from toolkit.host import File, archive
 from toolkit.host.fake import FakeHost
 from toolkit.host.local import LocalHost
 from toolkit.words.command import Command, Result, command, script
@@ -75,6 +75,19 @@ class TestLocalHost(HostContract):
             host.send([File(f"{tmp_path}/file", b"new"), File(f"{tmp_path}/file/below", b"x")])
         assert (tmp_path / "file").read_text() == "old"
         assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+    def test_drafts_of_a_killed_run_go_once_they_are_old(
+        self, host: LocalHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = File(f"{tmp_path}/a file", b"new")
+        left = tmp_path / "a file.toolkit-draft-0a1b2c3d"
+        left.write_text("half")
+        host.send([file])
+        assert left.exists()
+        # Nobody can make an inode old: what is a day becomes less than nothing.
+        monkeypatch.setattr(archive, "LAY_OUT", archive.LAY_OUT.replace("-C $_ > 1", "-C $_ > -1"))
+        host.send([file])
+        assert [path.name for path in tmp_path.iterdir()] == ["a file"]
 
     def test_two_runs_may_write_the_same_file_at_once(self, host: LocalHost, tmp_path: Path) -> None:
         other = LocalHost("other", nobody)

@@ -16,12 +16,14 @@ DRAFT = ".toolkit-draft"
 
 # Every file arrives under a draft name and takes its own by rename, so no reader meets half of it. That name is of one
 # archive alone: two runs may write the same file at once, and neither takes away what the other is about to rename.
-# Drafts of a run that failed are removed; a folder in a file's place is a fault, not something to write into. Perl is
-# essential on Debian and Ubuntu, and renames any number of files in one process.
+# Drafts of a run that failed are removed; those of one that was killed go a day later, by their inodes' time, since
+# an archive sets the other. A folder in a file's place is a fault, not something to write into. Perl is essential on
+# Debian and Ubuntu, and renames any number of files in one process.
 LAY_OUT = """
 draft=$1; shift
 clean() { perl -e '$draft = shift; unlink "$_$draft" for @ARGV' -- "$draft" "$@"; }
-perl -e 'for (@ARGV) { die "$_ is a directory\\n" if -d $_ && !-l $_ }' -- "$@" || exit
+perl -e 'for $file (@ARGV) { die "$file is a directory\\n" if -d $file && !-l $file;
+  -C $_ > 1 and unlink for glob "\\Q$file\\E.toolkit-draft-*" }' -- "$@" || exit
 tar --extract --preserve-permissions --same-owner --no-overwrite-dir --directory / --file - || {
   code=$?; clean "$@"; exit "$code"; }
 perl -e '$draft = shift; for (@ARGV) { rename "$_$draft", $_ or die "cannot write $_: $!\\n" }' -- "$draft" "$@" || {

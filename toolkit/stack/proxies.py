@@ -11,28 +11,32 @@ from toolkit.words.command import script
 # from before are gone, or say in their title that they are shutting down; where a name does not resolve, or the machine
 # is busy, it is told again. Arguments are pairs: a container's id, and its first process. Prints who did not, and why.
 _RELOAD = """
-workers() {
+titled() {
   for comm in $(grep -lx nginx /proc/[0-9]*/comm 2>/dev/null); do
     process=${comm%/comm}
-    [ "$(readlink "$process/ns/pid")" = "$1" ] || continue
-    [ "$(tr -d '\\0' <"$process/cmdline" 2>/dev/null)" = "nginx: worker process" ] && printf '%s ' "${process#/proc/}"
+    [ "$(readlink "$process/ns/pid")" = "$space" ] || continue
+    case $(tr -d '\\0' <"$process/cmdline" 2>/dev/null) in $1) printf '%s ' "${process#/proc/}" ;; esac
   done
 }
 handed_over() {
-  tries=50
-  while [ $tries -gt 0 ]; do
-    now=" $(workers "$1")"; left=
-    for one in $2; do case $now in *" $one "*) left=1 ;; esac; done
+  before=$(titled "nginx: worker process")
+  # Told in vain, it is looked at once: one that has ended meanwhile resolves names when it starts.
+  if said=$(timeout 30 docker exec "$1" nginx -s reload 2>&1); then looks=50; else looks=1; fi
+  # Without workers it serves by itself, and its title tells nothing.
+  [ -n "$before" ] || { sleep 1; [ $looks -gt 1 ]; return; }
+  while [ $looks -gt 0 ]; do
+    now=" $(titled "nginx: worker process")"; left=
+    for one in $before; do case $now in *" $one "*) left=1 ;; esac; done
     [ -n "$left" ] || return 0
-    tries=$((tries - 1)); sleep 0.1
+    looks=$((looks - 1)); sleep 0.1
   done
   return 1
 }
 while [ $# -gt 0 ]; do
-  space=$(readlink "/proc/$2/ns/pid"); before=$(workers "$space")
-  if [ -n "$before" ]; then
-    said=; again=3
-    until said=$(docker exec "$1" nginx -s reload 2>&1) && handed_over "$space" "$before"; do
+  space=$(readlink "/proc/$2/ns/pid")
+  if [ -n "$space" ] && [ -n "$(titled '*')" ]; then
+    again=3
+    until handed_over "$1"; do
       again=$((again - 1))
       [ $again -gt 0 ] || { printf '%s %s\\n' "$1" "$(printf '%s' "$said" | tail -n 1)"; break; }
       sleep 0.5
