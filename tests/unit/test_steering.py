@@ -9,6 +9,7 @@ import pytest
 from tests.unit.test_backup_now import Ears
 from toolkit.host.local import LocalHost
 from toolkit.words.clock import FakeClock
+from toolkit.words.command import script
 from toolkit.words.errors import HostError, Unreachable
 from toolkit.words.values import Secret
 from toolkit.workflows import steering
@@ -24,7 +25,7 @@ class Gone(LocalHost):
 
 
 def following(lines: Iterator[bytes], ears: Ears) -> steering.Following:
-    return steering.Following(Gone("box", lambda _: Secret(b"")), "shop", "j", lines, ears, FakeClock())
+    return steering.Following(Gone("box", lambda: Secret(b"")), "shop", "j", lines, ears, FakeClock())
 
 
 def test_a_deploy_whose_last_word_is_lost_is_told_from_a_lost_connection() -> None:
@@ -46,3 +47,28 @@ def test_a_lost_connection_is_tried_again_and_the_deploy_left_to_itself() -> Non
         following(cut(), ears).ended()
     assert "attach" in caught.value.hint
     assert len([one for one in ears.heard if one[0] == "warn"]) == len(steering.AGAIN)
+
+
+class Back(LocalHost):
+    """A host that answers again, with the whole journal."""
+
+    def open(self, command: Any) -> Any:
+        return super().open(script(f"printf '%s\\n%s\\n%s\\n' '{STEP.decode()}' '{NEXT}' '{END}'"))
+
+
+NEXT, END = json.dumps({"kind": "step", "text": "gate"}), json.dumps({"kind": "end", "took": 1.0})
+
+
+def test_who_is_back_hears_only_what_came_meanwhile() -> None:
+    def cut() -> Iterator[bytes]:
+        yield STEP
+        raise Unreachable("cut")
+
+    ears = Ears()
+    host = Back("box", lambda: Secret(b""))
+    told = steering.Following(host, "shop", "j", cut(), ears, FakeClock())
+    try:
+        assert told.ended() == json.loads(END)
+    finally:
+        host.close()
+    assert [text for kind, text in ears.heard if kind == "step"] == ["pull", "gate"]

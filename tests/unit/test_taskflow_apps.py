@@ -186,6 +186,17 @@ def test_a_task_is_kept_while_the_cache_is_away_and_done_once_overdue(
     assert loop.round_of_work(queue, table) == 1
 
 
+@pytest.mark.parametrize(("stopped", "asked"), [(False, 5), (True, 1)])
+def test_the_table_is_asked_once_the_queue_stayed_empty_for_a_while(
+    table: MemoryTable, queue: MemoryQueue, monkeypatch: pytest.MonkeyPatch, stopped: bool, asked: int
+) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(queue, "take", lambda: heard.append("queue"))
+    monkeypatch.setattr(table, "overdue", lambda: heard.append("table"))
+    assert loop.round_of_work(queue, table, lambda: stopped) is None
+    assert heard == [*["queue"] * asked, "table"]
+
+
 def test_a_task_announced_twice_is_done_once(tasks: board.Board, table: MemoryTable, queue: MemoryQueue) -> None:
     ask(tasks, "POST", "/tasks", {"title": "once"})
     queue.announce(1)
